@@ -1,0 +1,140 @@
+/**
+ * The port to git: mirrors, and the files of workspaces.
+ *
+ * Contract for every method:
+ * 1. No `.git` that a holder had is ever opened or obeyed; a fresh one takes its place.
+ * 2. No path operation follows a symlink out of the directory it was given.
+ * 3. A call ends within its deadline whatever the upstream or the disk does; then it fails, and what it
+ *    left behind is garbage that the same call, made again, replaces.
+ * 4. Failures: UPSTREAM_UNAVAILABLE, UPSTREAM_DENIED (the upstream's fault or the credential's), REVISION_NOT_FOUND,
+ *    REVISION_AMBIGUOUS (the caller's), HOST_IO (this host's disk), INTERNAL (a defect).
+ */
+import type { MirrorProgress } from "../domain/repository.js";
+
+/** How to authenticate against an upstream. Read from the server's configuration right before use. */
+export interface UpstreamCredential {
+  readonly username?: string;
+  readonly password?: string;
+  /** Private key, PEM or OpenSSH text. */
+  readonly privateKey?: string;
+  /** Lines of an OpenSSH known_hosts file; ssh hosts that are not in it are refused. */
+  readonly knownHosts?: string;
+}
+
+/** What to check out. */
+export interface CheckoutTarget {
+  /** Full commit id; empty for a repository without commits. */
+  readonly commit: string;
+  /** `refs/heads/<name>` to be on that local branch, or empty to be detached. */
+  readonly head: string;
+  /** Whether the branch of `head` follows `origin/<name>`. */
+  readonly tracking: boolean;
+}
+
+export interface Resolved {
+  /** Full commit id; empty only for the default branch of a repository without commits. */
+  readonly commit: string;
+  /** `refs/heads/<name>` if a branch was named, otherwise empty. */
+  readonly head: string;
+}
+
+export interface MirrorRefs {
+  /** Digest over all refs and HEAD; equal digests mean equal refs. */
+  readonly digest: string;
+  /** Without `refs/heads/`; empty without commits. */
+  readonly defaultBranch: string;
+}
+
+export interface CloneMirrorRequest {
+  /** Where the whole mirror is to be. Does not exist, or is replaced. */
+  readonly path: string;
+  /** Directory on the same file system for staging; made if missing. */
+  readonly staging: string;
+  readonly url: string;
+  readonly credential?: UpstreamCredential;
+  readonly deadlineMs: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: MirrorProgress) => void;
+}
+
+export interface FetchMirrorRequest {
+  readonly path: string;
+  readonly url: string;
+  readonly credential?: UpstreamCredential;
+  /** Refs outside heads and tags to fetch as well, by full name, such as `refs/pull/12/head`; missing ones are ignored. */
+  readonly extraRefs: readonly string[];
+  readonly deadlineMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Settings of a workspace's `.git`. */
+export interface WorkspaceIdentity {
+  /** URL of the upstream: the remote `origin`. */
+  readonly origin: string;
+  readonly author?: { readonly name: string; readonly email: string };
+}
+
+export interface PrepareWorkspaceRequest extends WorkspaceIdentity {
+  readonly mirror: string;
+  readonly path: string;
+  /** The trusted copy of the index, outside the workspace: read where it exists, written when done. */
+  readonly trustedIndex: string;
+  readonly target: CheckoutTarget;
+  /** Create this local branch at the target's commit and be on it. */
+  readonly branch?: string;
+  /** The commit that the workspace stands at now, if it was prepared before. */
+  readonly from?: string;
+}
+
+export interface CleanWorkspaceRequest extends WorkspaceIdentity {
+  readonly mirror: string;
+  /** Where the clean workspace is to be. */
+  readonly path: string;
+  /** Where its files may be now, newest first: a killed attempt may have moved them. May contain `path`. */
+  readonly candidates: readonly string[];
+  /** Directory on the same file system that takes what is to be removed. */
+  readonly trash: string;
+  readonly trustedIndex: string;
+  /** The commit that the trusted index is of; empty if unknown. */
+  readonly from: string;
+  readonly target: CheckoutTarget;
+  /** Refuse to destroy work that exists nowhere else: answer `unsaved` and leave everything in place. */
+  readonly guardWork: boolean;
+}
+
+export type CleanOutcome =
+  | { readonly kind: "clean"; readonly recreated: boolean }
+  /** `detail` says what work was found, in words. The files are where `path` in the answer says, `.git` as the holder left it. */
+  | { readonly kind: "unsaved"; readonly path: string; readonly detail: string };
+
+export interface DiscardWorkspaceRequest {
+  readonly mirror: string;
+  readonly candidates: readonly string[];
+  readonly trash: string;
+  readonly trustedIndex: string;
+  readonly from: string;
+  readonly guardWork: boolean;
+}
+
+export interface GitEngine {
+  /** Makes a mirror in a staging place and renames it when whole. Atomic: `path` is whole or absent. */
+  cloneMirror(request: CloneMirrorRequest): Promise<MirrorRefs>;
+  /** Brings branches and tags up to date and prunes those that are gone; never touches `refs/leasehold/*`. */
+  fetchMirror(request: FetchMirrorRequest): Promise<MirrorRefs>;
+  /** Whether a whole, readable mirror is at `path`. Reads its refs and default branch. Undefined if not. */
+  inspectMirror(path: string): Promise<MirrorRefs | undefined>;
+  /** Finds what `revision` names; empty is the default branch. */
+  resolve(mirror: string, revision: string): Promise<Resolved>;
+  /** Whether the directory of a workspace is there with a `.git`, without opening it. */
+  workspaceExists(path: string): Promise<boolean>;
+  /** Makes a full clone at `path` from the mirror, or moves the clean one that is there to the target and the mirror's refs. */
+  prepareWorkspace(request: PrepareWorkspaceRequest): Promise<void>;
+  /** Makes what a holder left indistinguishable from a fresh clone at the target; a fresh one if nothing usable is left. */
+  cleanWorkspace(request: CleanWorkspaceRequest): Promise<CleanOutcome>;
+  /** Moves the files into the trash. Idempotent. */
+  discardWorkspace(request: DiscardWorkspaceRequest): Promise<CleanOutcome>;
+  /** Removes everything in `trash`, however its modes are. Idempotent; may take long and may be stopped at any point. */
+  emptyTrash(trash: string): Promise<void>;
+  /** Stops all workers; running calls fail. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,24 @@
+/** The port to hosts and their owners. Contract as in lease-store.ts. */
+import type { Host } from "../domain/host.js";
+
+export interface HostStore {
+  list(after: string, limit: number): Promise<readonly Host[]>;
+  byName(name: string): Promise<{ readonly id: number; readonly name: string; readonly owned: boolean } | undefined>;
+  /** Any owned host, best one first for the repository; undefined if none is owned. */
+  choose(repositoryId: number): Promise<{ readonly id: number; readonly name: string } | undefined>;
+  remove(
+    name: string,
+    force: boolean,
+  ): Promise<{ readonly kind: "removed" | "unknown" | "owned" } | { readonly kind: "in-use"; readonly leases: number }>;
+}
+
+/** This process's claim to its host's directories. */
+export interface HostOwnership {
+  readonly host: { readonly id: number; readonly name: string };
+  /** Whether this process owns the host now. */
+  readonly owner: boolean;
+  /** Aborts when ownership is lost; a fresh one after it is gained again. */
+  readonly signal: AbortSignal;
+  /** Calls back at every gain and loss. Answers how to stop that. */
+  onChange(listener: (owner: boolean) => void): () => void;
+}

@@ -1,0 +1,193 @@
+/**
+ * The port to the store of leases: tickets (waiting Acquires), grants, and ends.
+ *
+ * Contract for every method:
+ * 1. One call is one transaction; it either happened whole or not at all, and its events were written with it.
+ * 2. Whoever mints, ends or takes over a workspace's token holds that workspace's advisory lock while doing so,
+ *    and the fence is compared and set besides; either alone prevents a double grant.
+ * 3. The database's clock alone decides.
+ * 4. Fails with DATABASE_UNAVAILABLE when the database cannot be reached; then the outcome is unknown and the call may be made again.
+ */
+import type { FailureRecord } from "../domain/failure.js";
+import type { Lease, LeaseEndReason, LeaseKey } from "../domain/lease.js";
+import type { Disposition, Workspace, WorkspaceResult, WorkspaceState } from "../domain/workspace.js";
+
+/** What a ticket asks for; stored, so that any server can answer and the host's owner can serve it. */
+export interface TicketSpec {
+  readonly revision: string;
+  readonly holder: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ttlMs: number;
+  readonly maxStalenessMs: number;
+  readonly branch: string;
+  readonly author?: { readonly name: string; readonly email: string };
+  /** Whether it may wait for a workspace. */
+  readonly mayWait: boolean;
+}
+
+export interface OpenTicket {
+  readonly caller: string;
+  /** Empty: not idempotent. */
+  readonly requestId: string;
+  /** Digest over all fields of the request but `wait`. */
+  readonly digest: string;
+  readonly repositoryId: number;
+  readonly hostId: number;
+  readonly spec: TicketSpec;
+}
+
+export type OpenedTicket =
+  | { readonly kind: "opened" | "joined"; readonly ticketId: bigint }
+  /** The request was granted before; the lease may have ended since. */
+  | { readonly kind: "leased"; readonly ticketId: bigint; readonly grant: Grant }
+  | { readonly kind: "reused" };
+
+/** A ticket that the owner of its host is to serve. */
+export interface Ticket {
+  readonly ticketId: bigint;
+  readonly repositoryId: number;
+  readonly spec: TicketSpec;
+}
+
+export interface GrantRequest {
+  readonly ticketId: bigint;
+  readonly commit: string;
+  readonly head: string;
+  readonly refsVersion: bigint;
+  /** Directory under which a new workspace's path is made. */
+  readonly workspaceRoot: string;
+}
+
+export type GrantOutcome =
+  | {
+      readonly kind: "granted";
+      readonly key: LeaseKey;
+      readonly path: string;
+      /** The commit it stands at; empty for a new one. */
+      readonly from: string;
+      /** `exact`: idle at that commit, head and refs. */
+      readonly source: "exact" | "idle" | "new";
+    }
+  /** `position` counts from 1. */
+  | { readonly kind: "waiting" | "exhausted"; readonly position: number }
+  /** Withdrawn, unattended, or already served. */
+  | { readonly kind: "gone" }
+  | { readonly kind: "paused" };
+
+export interface ActivateRequest {
+  readonly ticketId: bigint;
+  readonly key: LeaseKey;
+  readonly commit: string;
+  readonly head: string;
+  readonly refsVersion: bigint;
+  readonly source: Grant["source"];
+  readonly fetchTime?: Date;
+  /** Whether the files were changed from what a clean workspace has (a branch, an author). */
+  readonly timings: readonly Timing[];
+}
+
+export interface Timing {
+  readonly step: string;
+  readonly ms: number;
+}
+
+/** A lease with all that Acquire answers. */
+export interface Grant {
+  readonly lease: Lease;
+  readonly workspace: Workspace;
+  readonly source: "WARM" | "REUSED" | "CREATED";
+  readonly fetchTime?: Date;
+  readonly timings: readonly Timing[];
+}
+
+export type TicketOutcome =
+  | { readonly kind: "pending"; readonly state: "OPEN" | "WAITING" | "GRANTED" }
+  | { readonly kind: "leased"; readonly grant: Grant }
+  | { readonly kind: "failed"; readonly failure: FailureRecord }
+  | { readonly kind: "gone" };
+
+export interface Renewal extends LeaseKey {
+  /** A new time to live, or undefined to keep the granted one. */
+  readonly ttlMs?: number;
+}
+
+export type EndOutcome =
+  | { readonly kind: "ended" | "already"; readonly workspace: Workspace; readonly reason: LeaseEndReason }
+  /** Only a restored database can forget a lease whose token is genuine. */
+  | { readonly kind: "unknown" };
+
+export interface WorkspaceFilter {
+  readonly repository?: string;
+  readonly holder?: string;
+  readonly host?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly workspaceId?: string;
+  readonly leaseId?: string;
+  readonly states?: readonly WorkspaceState[];
+  /** Only workspaces that this caller leases. */
+  readonly caller?: string;
+}
+
+export interface WorkspacePage {
+  readonly workspaces: readonly Workspace[];
+  /** Newest revision, read in the same snapshot. */
+  readonly revision: bigint;
+}
+
+export interface ReclaimSelector {
+  readonly repository?: string;
+  readonly host?: string;
+  readonly olderThanMs?: number;
+  readonly leaseIds: readonly string[];
+  readonly workspaceIds: readonly string[];
+  readonly dryRun: boolean;
+}
+
+export interface ResetSelector {
+  readonly workspaceId?: string;
+  readonly repository?: string;
+  readonly expectedFence?: bigint;
+  readonly force: boolean;
+  readonly abandonWork: boolean;
+}
+
+/** Acquire's side: any server. */
+export interface TicketDesk {
+  /** Opens a ticket, joins the one with the same request id, or finds that request's lease. Its place is by arrival. */
+  open(request: OpenTicket): Promise<OpenedTicket>;
+  read(ticketId: bigint): Promise<TicketOutcome>;
+  /** Says that this server still has callers for these tickets. */
+  attend(ticketIds: readonly bigint[]): Promise<void>;
+  /**
+   * This server's last caller of the ticket has gone. With `forget`, or without a request id, a ticket without a workspace
+   * vanishes; otherwise its place is kept for 30 s. Answers the queue position it had, 0 if it was not waiting.
+   */
+  leave(ticketId: bigint, forget: boolean): Promise<{ readonly position: number; readonly gone: boolean }>;
+}
+
+/** Acquire's other side: the owner of the ticket's host. */
+export interface TicketBoard {
+  /** Tickets of the owned host that are attended and that `known` does not have, in their order. Reopens those whose grant was lost. */
+  pending(known: readonly bigint[]): Promise<readonly Ticket[]>;
+  /** Gives an attended ticket a workspace if nobody waits before it, else its place in the queue. The workspace becomes PREPARING. */
+  grant(request: GrantRequest): Promise<GrantOutcome>;
+  /** The workspace is ready: mints the lease; its time to live begins. Undefined if the grant was lost or nobody attends any more. */
+  activate(request: ActivateRequest): Promise<Grant | undefined>;
+  /** Gives a granted workspace up. `IDLE` if its files are as they were; `CLEANING` if they may not be; the ticket is open again. */
+  giveBack(ticketId: bigint, key: LeaseKey, to: "IDLE" | "CLEANING"): Promise<void>;
+  fail(ticketId: bigint, failure: FailureRecord): Promise<void>;
+}
+
+export interface LeaseStore extends TicketDesk, TicketBoard {
+  /** Renews many leases at once; the answer has the renewed leases, and for the others their end reason. */
+  renew(renewals: readonly Renewal[]): Promise<readonly (Lease | undefined)[]>;
+  /** Reads a lease, living or ended. */
+  find(key: LeaseKey): Promise<Lease | undefined>;
+  /** Ends a lease. `guardWork`: unsaved work must not be destroyed by what follows. */
+  end(key: LeaseKey, reason: LeaseEndReason, disposition: Disposition, guardWork: boolean): Promise<EndOutcome>;
+  /** Ends overdue leases of the owned host, if this server has been well for their TTL. Answers how many. */
+  expire(): Promise<number>;
+  list(filter: WorkspaceFilter, after: string, limit: number): Promise<WorkspacePage>;
+  reclaim(selector: ReclaimSelector): Promise<readonly WorkspaceResult[]>;
+  reset(selector: ResetSelector): Promise<readonly WorkspaceResult[]>;
+}

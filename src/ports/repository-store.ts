@@ -1,0 +1,56 @@
+/** The port to repositories and the state of their mirrors. Contract as in lease-store.ts. */
+import type {
+  Mirror,
+  MirrorProgress,
+  MirrorState,
+  Repository,
+  RepositoryOverview,
+  RepositorySettings,
+} from "../domain/repository.js";
+
+export type RegisterOutcome =
+  | { readonly kind: "registered" | "same"; readonly repository: Repository }
+  /** The name is taken by another URL, or the URL by another name, or the settings differ. */
+  | { readonly kind: "differs"; readonly existing: Repository };
+
+export interface MirrorUpdate {
+  readonly state: MirrorState;
+  readonly problem: string;
+  readonly defaultBranch: string;
+  /** Another digest than the stored one raises `refsVersion` and writes MIRROR_CHANGED. */
+  readonly digest: string;
+  /** How long ago the fetch began, in milliseconds; undefined if nothing was fetched. */
+  readonly fetchedMsAgo?: number;
+}
+
+export interface RepositoryStore {
+  /** Registers; atomic by name and by URL. An empty `name` is derived, and made unique, from the URL. */
+  register(name: string, settings: RepositorySettings): Promise<RegisterOutcome>;
+  byName(name: string): Promise<Repository | undefined>;
+  byUrl(url: string): Promise<Repository | undefined>;
+  byId(id: number): Promise<Repository | undefined>;
+  update(name: string, changes: Partial<RepositorySettings>): Promise<Repository | undefined>;
+  list(
+    after: string,
+    limit: number,
+    labels: Readonly<Record<string, string>>,
+    name?: string,
+  ): Promise<readonly RepositoryOverview[]>;
+  /** Begins the removal: idle workspaces go, leases end if forced. `in-use` names how many leases and quarantined ones stand against it. */
+  remove(
+    name: string,
+    force: boolean,
+  ): Promise<
+    | { readonly kind: "removing" | "unknown" }
+    | { readonly kind: "in-use"; readonly leases: number; readonly quarantined: number }
+  >;
+  /** Deletes rows of repositories that are being removed and have no workspaces left. Answers their names, so that mirrors can go. */
+  finishRemovals(): Promise<readonly string[]>;
+  /** The owned host's mirror of the repository. */
+  mirror(repositoryId: number): Promise<Mirror | undefined>;
+  /** Stores the state of the owned host's mirror, with its events. */
+  updateMirror(repositoryId: number, update: MirrorUpdate): Promise<Mirror>;
+  reportProgress(repositoryId: number, progress: MirrorProgress): Promise<void>;
+  /** Repositories without a whole mirror on the owned host whose time to try (again) has come. */
+  dueMirrors(limit: number): Promise<readonly Repository[]>;
+}

@@ -1,0 +1,43 @@
+/**
+ * The port to the file work that is due on the owned host: what to make, clean and remove.
+ *
+ * Contract: as in lease-store.ts, and
+ * 1. A path is stored before the first byte is written to it.
+ * 2. Work is claimed with a new fence; a result with an older fence is refused.
+ */
+import type { LeaseKey } from "../domain/lease.js";
+
+/** One workspace that needs file work, claimed by this server. */
+export interface Work {
+  readonly key: LeaseKey;
+  readonly repositoryId: number;
+  /** `make`: a new one; `clean`: after a lease, a reset, or a crash; `remove`: its directory is to go. */
+  readonly kind: "make" | "clean" | "remove";
+  /** Where the result is to be. */
+  readonly path: string;
+  /** Where files may be now, newest first. */
+  readonly candidates: readonly string[];
+  /** The commit that the trusted index is of. */
+  readonly from: string;
+  readonly guardWork: boolean;
+  /** How often it was tried, this time included. */
+  readonly attempt: number;
+}
+
+export type WorkResult =
+  | { readonly kind: "idle"; readonly commit: string; readonly head: string; readonly refsVersion: bigint }
+  | { readonly kind: "retired" }
+  | { readonly kind: "quarantined"; readonly path: string; readonly problem: string }
+  /** Try again later. */
+  | { readonly kind: "failed"; readonly problem: string };
+
+export interface WorkspaceStore {
+  /** Claims work that is due: cleaning, removing, and what a dead owner left half done. `known`: what this process is doing. */
+  claimWork(known: readonly LeaseKey[], workspaceRoot: string, limit: number): Promise<readonly Work[]>;
+  /** Makes the rows of workspaces that are missing for `min_idle`, and claims their making. */
+  claimMissingIdle(workspaceRoot: string, limit: number): Promise<readonly Work[]>;
+  /** Stores a result. False if the claim was lost: then the result means nothing. */
+  finishWork(key: LeaseKey, result: WorkResult): Promise<boolean>;
+  /** All paths on the owned host that rows know of, of workspaces that are not retired. */
+  knownPaths(): Promise<readonly string[]>;
+}

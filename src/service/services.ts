@@ -1,0 +1,148 @@
+/**
+ * Owns the shape of what the service offers, in domain terms: what `rpc/` calls and nothing else.
+ *
+ * Inputs have been checked (`rpc/checks.ts`); every method fails with a `Failure` and nothing else, but for defects.
+ * `caller` decides what is seen: a runner sees and ends its own leases only.
+ */
+import type { Caller } from "../domain/caller.js";
+import type { Event, EventFilter } from "../domain/event.js";
+import type { Host } from "../domain/host.js";
+import type { Lease, TtlBounds } from "../domain/lease.js";
+import type { RepositoryOverview, RepositorySettings } from "../domain/repository.js";
+import type { Disposition, Workspace, WorkspaceResult } from "../domain/workspace.js";
+import type { Grant, ReclaimSelector, ResetSelector, WorkspaceFilter } from "../ports/lease-store.js";
+
+/** What is known of the call besides its message. */
+export interface CallContext {
+  readonly caller: Caller;
+  /** Aborts when the caller has gone, its deadline has passed, or the server gives up on draining. */
+  readonly signal: AbortSignal;
+  /** `performance.now()` at the request's arrival. */
+  readonly arrival: number;
+  /** Milliseconds from now until the call's own deadline; undefined without one. */
+  readonly timeLeftMs: () => number | undefined;
+}
+
+export interface AcquireInput {
+  readonly requestId: string;
+  readonly repository: string;
+  readonly revision: string;
+  readonly host: string;
+  readonly holder: string;
+  readonly ttlMs: number | undefined;
+  readonly waitMs: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly maxStalenessMs: number;
+  readonly branch: string;
+  readonly author?: { readonly name: string; readonly email: string };
+}
+
+export interface Acquired {
+  readonly grant: Grant;
+  readonly token: string;
+  readonly storeId: string;
+  /** Gives the lease up again unless somebody else waits for the same answer: to be called when the answer could not be written. */
+  readonly undelivered: () => Promise<void>;
+}
+
+export interface ReleaseInput {
+  readonly leaseId: string;
+  readonly token: string;
+  readonly disposition: Disposition;
+  readonly waitForClean: boolean;
+}
+
+export interface ListInput {
+  readonly filter: WorkspaceFilter;
+  /** 1 to 1,000. */
+  readonly pageSize: number;
+  /** Id of the last workspace of the page before; empty for the first page. */
+  readonly after: string;
+}
+
+export interface WorkspaceList {
+  readonly workspaces: readonly Workspace[];
+  /** Whether there may be more. */
+  readonly more: boolean;
+  /** Newest revision when this page was read. */
+  readonly revision: bigint;
+  readonly storeId: string;
+}
+
+export interface WatchInput {
+  readonly filter: EventFilter;
+  readonly fromRevision: bigint | undefined;
+  readonly includeSnapshot: boolean;
+  readonly untilNow: boolean;
+  /** Empty: not compared. */
+  readonly storeId: string;
+}
+
+export type WatchItem = { readonly revision: bigint; readonly storeId: string } & (
+  | { readonly kind: "snapshot"; readonly workspace: Workspace }
+  | { readonly kind: "snapshotEnd"; readonly workspaces: number }
+  | { readonly kind: "event"; readonly event: Event }
+  | { readonly kind: "bookmark" }
+);
+
+export interface Workspaces {
+  acquire(input: AcquireInput, call: CallContext): Promise<Acquired>;
+  heartbeat(leaseId: string, token: string, ttlMs: number | undefined, call: CallContext): Promise<Lease>;
+  release(
+    input: ReleaseInput,
+    call: CallContext,
+  ): Promise<{ readonly workspace: Workspace; readonly alreadyReleased: boolean }>;
+  list(input: ListInput, call: CallContext): Promise<WorkspaceList>;
+  get(workspaceId: string, call: CallContext): Promise<Workspace>;
+  reclaim(selector: ReclaimSelector, call: CallContext): Promise<readonly WorkspaceResult[]>;
+  reset(selector: ResetSelector, call: CallContext): Promise<readonly WorkspaceResult[]>;
+  /** The first item comes at once. Ends by throwing DRAINING when the server drains. */
+  watch(input: WatchInput, call: CallContext): AsyncIterable<WatchItem>;
+}
+
+export interface ServerInfo {
+  readonly version: string;
+  readonly host: string;
+  readonly owner: boolean;
+  readonly storeId: string;
+  readonly newestRevision: bigint;
+  readonly oldestRevision: bigint;
+  readonly startTime: Date;
+  readonly eventRetentionMs: number;
+  readonly ttl: TtlBounds;
+  readonly authentication: boolean;
+  readonly components: Readonly<Record<string, string>>;
+}
+
+export interface Administration {
+  /** `name` empty: derived from the URL. */
+  registerRepository(name: string, settings: RepositorySettings, call: CallContext): Promise<RepositoryOverview>;
+  /** Only the given settings are changed. */
+  updateRepository(name: string, changes: Partial<RepositorySettings>, call: CallContext): Promise<RepositoryOverview>;
+  /** `after`: name of the last one of the page before. */
+  listRepositories(
+    input: {
+      readonly after: string;
+      readonly pageSize: number;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly name: string;
+    },
+    call: CallContext,
+  ): Promise<{ readonly repositories: readonly RepositoryOverview[]; readonly more: boolean }>;
+  removeRepository(name: string, force: boolean, call: CallContext): Promise<void>;
+  refreshMirror(
+    name: string,
+    call: CallContext,
+  ): Promise<{ readonly overview: RepositoryOverview; readonly changed: boolean }>;
+  listHosts(
+    input: { readonly after: string; readonly pageSize: number },
+    call: CallContext,
+  ): Promise<{ readonly hosts: readonly Host[]; readonly more: boolean }>;
+  removeHost(name: string, force: boolean, call: CallContext): Promise<void>;
+  serverInfo(call: CallContext): Promise<ServerInfo>;
+}
+
+export interface Services {
+  readonly workspaces: Workspaces;
+  readonly administration: Administration;
+}

@@ -172,8 +172,11 @@ export class PostgresRepositories implements RepositoryStore {
   async dueMirrors(limit: number): Promise<readonly Repository[]> {
     const rows = await run(
       () => this.#sql<RepositoryRow[]>`
-        select r.* from repositories r join mirrors m on m.repository_id = r.id and m.host_id = ${this.#identity.hostId}
-         where not r.removing and m.state <> 'READY' and (m.retry_time is null or m.retry_time < clock_timestamp())
+        select r.* from repositories r
+          left join mirrors m on m.repository_id = r.id and m.host_id = ${this.#identity.hostId}
+         where not r.removing and coalesce(m.state, '') <> 'READY' and (m.retry_time is null or m.retry_time < clock_timestamp())
+           -- other hosts make a mirror when they need one
+           and (m.state is not null or not exists (select from mirrors x where x.repository_id = r.id))
          order by r.id limit ${limit}`,
     );
     return rows.map(toRepository);

@@ -28,7 +28,7 @@ export class AdministrationService implements Administration {
   }
 
   async registerRepository(name: string, settings: RepositorySettings, call: CallContext): Promise<RepositoryOverview> {
-    const { registry, repositories, ownership, mirrors, wake } = this.#deps;
+    const { registry, repositories, wake } = this.#deps;
     const url = registry.normalise(settings.url, "repository.url", call.caller);
     registry.checkCredential(settings);
     const outcome = await repositories.register(name, { ...settings, url });
@@ -41,10 +41,7 @@ export class AdministrationService implements Administration {
       });
     }
     const { repository } = outcome;
-    if (ownership.owner && outcome.kind === "registered") {
-      // behind the answer; what fails is stored as the repository's problem and tried again
-      void mirrors.fetch(repository).catch(() => {});
-    }
+    // the keeper of some host makes the mirror behind the answer; what fails is stored as the problem and tried again
     wake.hint();
     return this.#overview(repository.name);
   }

@@ -15,6 +15,7 @@ import type { UpstreamCredential } from "../ports/git-engine.js";
 /** One entry of the configuration's `credentials`. */
 export interface CredentialEntry {
   readonly name: string;
+  /** Empty: only for repositories that name it. */
   readonly urlPrefix: string;
   readonly username?: string | undefined;
   readonly passwordFile?: string | undefined;
@@ -40,7 +41,7 @@ export class ConfiguredCredentials implements Credentials {
 
   async forUrl(url: string, name: string): Promise<UpstreamCredential | undefined> {
     const fitting = this.#entries
-      .filter((entry) => (!name || entry.name === name) && isUnder(url, entry.urlPrefix))
+      .filter((entry) => (name ? entry.name === name : entry.urlPrefix) && isUnder(url, entry.urlPrefix))
       .sort((a, b) => b.urlPrefix.length - a.urlPrefix.length);
     const [entry] = fitting;
     if (entry) return this.#read(entry, url);
@@ -82,6 +83,7 @@ function firstLine(text: string): string {
 }
 
 function isUnder(url: string, prefix: string): boolean {
+  if (!prefix) return true;
   const base = prefix.replace(/\/+$/, "");
   return url === base || url.startsWith(`${base}/`) || (prefix.endsWith(":") && url.startsWith(prefix));
 }

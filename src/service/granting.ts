@@ -41,6 +41,7 @@ export class Granting {
   readonly #running = new Map<bigint, Promise<void>>();
   readonly #lines = new Map<number, QueueLine>();
   readonly #granted = new Map<bigint, Granted["key"]>();
+  readonly #stopping = new AbortController();
   #polling = false;
 
   constructor(deps: GrantingDependencies) {
@@ -54,7 +55,7 @@ export class Granting {
 
   /** Serves a ticket that was opened here, without waiting to be told of it by the store. */
   offer(ticket: Ticket): void {
-    if (!this.#deps.ownership.owner || this.#running.has(ticket.ticketId)) return;
+    if (!this.#deps.ownership.owner || this.#stopping.signal.aborted || this.#running.has(ticket.ticketId)) return;
     const task = this.#serve(ticket)
       .catch((error) =>
         this.#deps.log.error({ err: error, ticket: String(ticket.ticketId) }, "a ticket could not be served"),
@@ -75,8 +76,10 @@ export class Granting {
     }
   }
 
-  /** Resolves when nothing is being served; waiting tickets must have been ended through the ownership's signal. */
-  async settled(): Promise<void> {
+  /** Lets waiting tickets go, serves no new ones, and resolves when those that have a workspace are served. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const line of this.#lines.values()) while (line.length > 0) line.wakeFirst();
     await Promise.all(this.#running.values());
   }
 
@@ -130,7 +133,7 @@ export class Granting {
     const line = this.#line(ticket.repositoryId);
     const { signal } = ownership;
     for (;;) {
-      if (signal.aborted) return undefined;
+      if (signal.aborted || this.#stopping.signal.aborted) return undefined;
       const outcome = await timed(timings, "grant", () =>
         board.grant({
           ticketId: ticket.ticketId,

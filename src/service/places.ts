@@ -17,12 +17,13 @@ export class Places {
   readonly mirrorTrash: string;
   readonly #indexes: string;
 
-  constructor(dataDir: string, mirrorRoot: string | undefined, workspaceRoot: string | undefined) {
-    this.mirrorRoot = mirrorRoot ?? join(dataDir, "mirrors");
-    this.workspaceRoot = workspaceRoot ?? join(dataDir, "workspaces");
-    this.trash = workspaceRoot ? join(workspaceRoot, ".trash") : join(dataDir, "trash");
-    this.staging = join(this.mirrorRoot, ".staging");
-    this.mirrorTrash = join(this.mirrorRoot, ".trash");
+  constructor(dataDir: string, mirrorRoot: string, workspaceRoot: string) {
+    this.mirrorRoot = mirrorRoot;
+    this.workspaceRoot = workspaceRoot;
+    const apart = !workspaceRoot.startsWith(`${dataDir}/`);
+    this.trash = apart ? join(workspaceRoot, ".trash") : join(dataDir, "trash");
+    this.staging = join(mirrorRoot, ".staging");
+    this.mirrorTrash = join(mirrorRoot, ".trash");
     this.#indexes = join(dataDir, "indexes");
   }
 

@@ -94,5 +94,5 @@ async function openDatabase(config: Config, dataDir: string, log: Log, stops: ((
 
 /** From `src/`, or from `dist/src/`. */
 function packageFile(): string {
-  return import.meta.url.includes("/dist/") ? "../../package.json" : "../package.json";
+  return import.meta.url.endsWith("/dist/src/app.js") ? "../../package.json" : "../package.json";
 }

@@ -14,6 +14,7 @@ import { type CallSubject, classify } from "./classify.js";
 import { MirrorTurns } from "./mirror-turns.js";
 import type { AnswerOf, JobOf, OperationName } from "./protocol.js";
 import { type CallOptions, WorkerPool } from "./worker-pool.js";
+import { listWorkspaces, workspaceExists } from "./workspace-directories.js";
 
 /** How many workers each lane may have. A lane that is full never holds up another. */
 export interface Lanes {
@@ -117,10 +118,8 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     resolve: (mirror, revision) =>
       run(question, "resolve", { mirror, revision }, { deadlineMs: timeouts.questionMs }, { revision }),
 
-    async workspaceExists(path) {
-      const [directory, git] = await Promise.all([isDirectory(path), isDirectory(join(path, ".git"))]);
-      return directory && git;
-    },
+    listWorkspaces,
+    workspaceExists,
 
     prepareWorkspace: (request) => run(local, "prepareWorkspace", request, { deadlineMs: timeouts.filesMs }),
     cleanWorkspace: (request) => run(local, "cleanWorkspace", request, { deadlineMs: timeouts.filesMs }),
@@ -131,10 +130,6 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
       await Promise.all([upstream, local, question, trash].map((lane) => lane.close()));
     },
   };
-}
-
-async function isDirectory(path: string): Promise<boolean> {
-  return (await lstat(path).catch(() => undefined))?.isDirectory() ?? false;
 }
 
 /** Removes what clones of earlier server processes left in the staging directory. */

@@ -23,7 +23,9 @@ export class MigrationError extends Error {
   override readonly name = "MigrationError";
 }
 
-const directory = new URL("./migrations/", import.meta.url);
+// the compiler copies no SQL: the built program reads the package's sources
+const isBuilt = import.meta.url.endsWith("/dist/src/postgres/migrate.js");
+const directory = new URL(isBuilt ? "../../../src/postgres/migrations/" : "./migrations/", import.meta.url);
 
 export async function readMigrations(): Promise<readonly Migration[]> {
   const names = (await readdir(directory)).filter((name) => /^\d{4}_[a-z_]+\.sql$/.test(name)).sort();

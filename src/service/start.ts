@@ -91,7 +91,15 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const granting = new Granting({ board: tickets, repositories, mirrors, git, places, ownership, seats, wake, log });
   const keeper = new Keeper({ work, repositories, mirrors, granting, git, places, ownership, wake, log });
   const { signal } = draining;
-  const watching = new Watching({ events, pool, storeId: secret.storeId, draining: signal, log, bookmarkMs, maxBehind });
+  const watching = new Watching({
+    events,
+    pool,
+    storeId: secret.storeId,
+    draining: signal,
+    log,
+    bookmarkMs,
+    maxBehind,
+  });
   const acquiring = new Acquiring({
     desk: tickets,
     leases,
@@ -116,7 +124,16 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     authentication,
     components: { node: process.versions.node, postgres: store.version },
   };
-  const administration = new AdministrationService({ repositories, hosts, ownership, registry, mirrors, events, wake, info });
+  const administration = new AdministrationService({
+    repositories,
+    hosts,
+    ownership,
+    registry,
+    mirrors,
+    events,
+    wake,
+    info,
+  });
   const { eventRetentionMs } = settings;
   const pulse = new Pulse({
     ownership,
@@ -134,7 +151,8 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   await watching.tail.start();
   await wake.start();
   await ownership.start();
-  if (!ownership.owner) log.info({ host: ownership.host.name }, "another server owns this host: serving what needs the database only");
+  if (!ownership.owner)
+    log.info({ host: ownership.host.name }, "another server owns this host: serving what needs the database only");
   pulse.start();
 
   const settle = async () => {
@@ -146,7 +164,10 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     administration,
     readiness: async () => {
       await store.ping();
-      return { ok: true, detail: ownership.owner ? `owner of ${ownership.host.name}` : "serving without owning the host" };
+      return {
+        ok: true,
+        detail: ownership.owner ? `owner of ${ownership.host.name}` : "serving without owning the host",
+      };
     },
     drain: () => draining.abort(),
     stop: async () => {

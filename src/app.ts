@@ -6,6 +6,7 @@
  * 2. Stopping drains: nobody's lease ends because of it, and no work that was begun is forgotten.
  */
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import type { Config } from "./config/config.js";
 import { ConfiguredCredentials } from "./credentials/configured-credentials.js";
@@ -55,6 +56,7 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
       credentials: new ConfiguredCredentials(config.credentials),
       settings: { ...config, dataDir: data.path, authentication: config.tokensFile !== undefined },
       version,
+      components: { nodegit: createRequire(import.meta.url)("nodegit/package.json").version },
       log,
     });
     stops.push(() => services.stop());

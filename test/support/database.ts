@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto";
 import postgres from "postgres";
 import { inject } from "vitest";
 import type { EmbeddedConnection } from "../../src/postgres/embedded/embedded-postgres.js";
+import { migrate } from "../../src/postgres/migrate.js";
 
 /** A database for one test file. */
 export interface TestDatabase {
@@ -45,11 +46,8 @@ export async function prepareTemplate(server: EmbeddedConnection): Promise<void>
     await sql`drop database if exists ${sql(template)} with (force)`;
     await sql`create database ${sql(template)}`;
   });
-  await migrateTemplate({ ...server, database: template });
+  await migrate({ ...server, database: template });
 }
-
-/** The one place to call the migrations of src/postgres/migrate.ts from, once they exist: until then it is empty. */
-async function migrateTemplate(_connection: EmbeddedConnection): Promise<void> {}
 
 /** A socket's directory stands percent-encoded in the host's place, as libpq reads it (postgres.js by itself does not). */
 function databaseUrl({ host, port, user, database }: EmbeddedConnection): string {

@@ -1,0 +1,115 @@
+/**
+ * Owns the way from a request of Node to the handler of its method and back.
+ *
+ * Invariants:
+ * 1. Nothing that a peer sends or does makes this throw or print; what goes wrong is answered, or logged at `debug`.
+ * 2. A path that is no method is METHOD_UNKNOWN in the caller's own protocol; anything that is no call at all is `other`'s.
+ * 3. Where one message is expected, it has to arrive within the limits' `requestTimeoutMs`.
+ */
+import { type ConnectRouter, createConnectRouter, createContextValues, type Interceptor } from "@connectrpc/connect";
+import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import type { Failure } from "../domain/failure.js";
+import type { Log } from "../log.js";
+import { type Arrival, arrivalKey, Delivery } from "./call.js";
+import { completed } from "./framework-errors.js";
+import type { NodeHandler, NodeRequest, NodeResponse } from "./listener.js";
+import { toUniversalRequest } from "./node-request.js";
+import { PeerGone, writeResponse } from "./node-response.js";
+import { requestIdHeader, requestIdOf } from "./request-id.js";
+import { RunningCalls } from "./running-calls.js";
+import { answerUnknownMethod, isCall } from "./unknown-method.js";
+
+export interface AdapterOptions {
+  readonly routes: (router: ConnectRouter) => void;
+  readonly interceptors: Interceptor[];
+  /** Largest message that is read, after decompression. */
+  readonly readMaxBytes: number;
+  readonly requestTimeoutMs: number;
+  /** Aborts the calls that still run when the server gives up on them. */
+  readonly shutdown: AbortSignal;
+  /** Aborts when the server begins to drain: then connections end with their answers. */
+  readonly draining: AbortSignal;
+  /** Answers what is no call. */
+  readonly other: NodeHandler;
+  readonly log: Log;
+}
+
+/** What an adapter knows of the listen address that a request came to. */
+export type ListenSide = Pick<Arrival, "transport" | "listenHost">;
+
+export class Adapter {
+  readonly #options: AdapterOptions;
+  readonly #handlers = new Map<string, UniversalHandler>();
+  /** Calls that expect one answer, and calls that stream. */
+  readonly unary = new RunningCalls();
+  readonly streams = new RunningCalls();
+
+  constructor(options: AdapterOptions) {
+    this.#options = options;
+    const router = createConnectRouter({
+      interceptors: options.interceptors,
+      readMaxBytes: options.readMaxBytes,
+      shutdownSignal: options.shutdown,
+      acceptCompression: [compressionGzip, compressionBrotli],
+      // answers are small or local: they are not compressed, though compressed requests are read
+      compressMinBytes: Number.MAX_SAFE_INTEGER,
+    });
+    options.routes(router);
+    for (const handler of router.handlers) this.#handlers.set(handler.requestPath, handler);
+  }
+
+  /** The request listener of one listen address. */
+  handlerFor(side: ListenSide): NodeHandler {
+    return (request, response) => {
+      // both emit errors of a broken peer, which end in `close` as well
+      request.on("error", () => {});
+      response.on("error", () => {});
+      if (this.#options.draining.aborted && "shouldKeepAlive" in response) response.shouldKeepAlive = false;
+      void this.#handle(request, response, side).catch((error: unknown) => this.#giveUp(request, response, error));
+    };
+  }
+
+  async #handle(request: NodeRequest, response: NodeResponse, side: ListenSide): Promise<void> {
+    const { other, log } = this.#options;
+    const handler = this.#handlers.get((request.url ?? "").split("?", 1)[0] ?? "");
+    if (!handler) return isCall(request) ? answerUnknownMethod(request, response) : other(request, response);
+    const kind = handler.method.methodKind;
+    (kind === "unary" ? this.unary : this.streams).begin(response);
+    if (kind !== "bidi_streaming") this.#limitArrival(request, response);
+    const delivery = new Delivery();
+    response.once("close", () => delivery.lost());
+    const arrival: Arrival = { ...side, time: performance.now(), delivery };
+    const universal = toUniversalRequest(request, response, createContextValues().set(arrivalKey, arrival));
+    const note = ({ reason, code }: Failure) =>
+      log.info(
+        { method: handler.requestPath.slice(1), code, reason, duration_ms: performance.now() - arrival.time },
+        "call refused unread",
+      );
+    await writeResponse(completed(await handler(universal), note), response, delivery);
+  }
+
+  /** Invariant 3. */
+  #limitArrival(request: NodeRequest, response: NodeResponse): void {
+    const timer = setTimeout(() => destroy(response), this.#options.requestTimeoutMs);
+    const stop = () => clearTimeout(timer);
+    request.once("end", stop);
+    response.once("close", stop);
+  }
+
+  #giveUp(request: NodeRequest, response: NodeResponse, error: unknown): void {
+    if (!(error instanceof PeerGone)) {
+      const request_id = requestIdOf(request.headers[requestIdHeader]?.toString());
+      this.#options.log.warn(
+        { err: error, request_id, path: request.url?.slice(0, 200) },
+        "answer could not be written",
+      );
+    }
+    destroy(response);
+  }
+}
+
+function destroy(response: NodeResponse): void {
+  if ("stream" in response) response.stream?.destroy();
+  else response.destroy();
+}

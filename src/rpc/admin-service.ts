@@ -1,0 +1,80 @@
+/** Owns the handlers of AdminService: convert, call the service, convert. */
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import {
+  type AdminService,
+  type ListHostsRequest,
+  ListHostsRequestSchema,
+  type ListRepositoriesRequest,
+  ListRepositoriesRequestSchema,
+} from "../../gen/leasehold/v1/admin_service_pb.js";
+import type { Repository } from "../../gen/leasehold/v1/repository_pb.js";
+import type { Administration } from "../service/services.js";
+import { callContext } from "./call.js";
+import { fromOverview, toChanges, toSettings } from "./convert-repository.js";
+import { fromHost, fromServerInfo } from "./convert-server.js";
+import { grantPageSize } from "./page-size.js";
+import { decodePageToken, encodePageToken } from "./page-token.js";
+
+export function adminService(administration: Administration): ServiceImpl<typeof AdminService> {
+  return {
+    registerRepository: async ({ repository }, context) => {
+      const asked = given(repository);
+      const overview = await administration.registerRepository(asked.name, toSettings(asked), callContext(context));
+      return { repository: fromOverview(overview) };
+    },
+    updateRepository: async ({ name, repository, updateMask }, context) => {
+      const changes = toChanges(given(repository), updateMask?.paths ?? []);
+      return { repository: fromOverview(await administration.updateRepository(name, changes, callContext(context))) };
+    },
+    listRepositories: (request, context) => listRepositories(administration, request, context),
+    removeRepository: async ({ name, force }, context) => {
+      await administration.removeRepository(name, force, callContext(context));
+      return {};
+    },
+    refreshMirror: async ({ repository }, context) => {
+      const { overview, changed } = await administration.refreshMirror(repository, callContext(context));
+      return { repository: fromOverview(overview), changed };
+    },
+    listHosts: (request, context) => listHosts(administration, request, context),
+    removeHost: async ({ name, force }, context) => {
+      await administration.removeHost(name, force, callContext(context));
+      return {};
+    },
+    getServerInfo: async (_request, context) => fromServerInfo(await administration.serverInfo(callContext(context))),
+  };
+}
+
+/** What `field-limits.ts` requires. */
+function given(repository: Repository | undefined): Repository {
+  if (!repository) throw new Error("a request without a repository passed the checks");
+  return repository;
+}
+
+async function listRepositories(
+  administration: Administration,
+  request: ListRepositoriesRequest,
+  context: HandlerContext,
+) {
+  const after = decodePageToken(ListRepositoriesRequestSchema, request)?.after ?? "";
+  const { labels, name } = request;
+  const input = { after, pageSize: grantPageSize(request.pageSize), labels, name };
+  const { repositories, more } = await administration.listRepositories(input, callContext(context));
+  const last = repositories.at(-1);
+  const next = { after: last?.repository.name ?? "", revision: 0n };
+  return {
+    repositories: repositories.map(fromOverview),
+    nextPageToken: more && last ? encodePageToken(ListRepositoriesRequestSchema, request, next) : "",
+  };
+}
+
+async function listHosts(administration: Administration, request: ListHostsRequest, context: HandlerContext) {
+  const after = decodePageToken(ListHostsRequestSchema, request)?.after ?? "";
+  const input = { after, pageSize: grantPageSize(request.pageSize) };
+  const { hosts, more } = await administration.listHosts(input, callContext(context));
+  const last = hosts.at(-1);
+  const next = { after: last?.name ?? "", revision: 0n };
+  return {
+    hosts: hosts.map(fromHost),
+    nextPageToken: more && last ? encodePageToken(ListHostsRequestSchema, request, next) : "",
+  };
+}

@@ -1,0 +1,67 @@
+/** Owns the conversion of repositories and their settings. */
+import { create } from "@bufbuild/protobuf";
+import {
+  MirrorProgressSchema,
+  type Repository as RepositoryMessage,
+  RepositorySchema,
+  RepositoryState,
+} from "../../gen/leasehold/v1/repository_pb.js";
+import {
+  defaultMaxWorkspaces,
+  type MirrorProgress,
+  type RepositoryOverview,
+  type RepositorySettings,
+} from "../domain/repository.js";
+import { fromDate } from "./convert-time.js";
+
+export function toSettings(message: RepositoryMessage): RepositorySettings {
+  const { url, minIdle, maxWorkspaces, stablePath, credential, labels, paused } = message;
+  return { url, minIdle, maxWorkspaces: maxWorkspaces || defaultMaxWorkspaces, stablePath, credential, labels, paused };
+}
+
+const settingNames: Readonly<Record<string, keyof RepositorySettings>> = {
+  url: "url",
+  min_idle: "minIdle",
+  max_workspaces: "maxWorkspaces",
+  stable_path: "stablePath",
+  credential: "credential",
+  labels: "labels",
+  paused: "paused",
+};
+
+/** The settings that the mask names; its paths have been checked. */
+export function toChanges(message: RepositoryMessage, paths: readonly string[]): Partial<RepositorySettings> {
+  const settings = toSettings(message);
+  const names = paths.flatMap((path) => settingNames[path] ?? []);
+  return Object.fromEntries(names.map((name) => [name, settings[name]]));
+}
+
+export function fromOverview({ repository, mirror, counts }: RepositoryOverview): RepositoryMessage {
+  const state = repository.removing ? "REMOVING" : (mirror?.state ?? "MIRRORING");
+  const message = create(RepositorySchema, {
+    name: repository.name,
+    url: repository.url,
+    defaultBranch: mirror?.defaultBranch ?? "",
+    state: RepositoryState[state],
+    problem: mirror?.problem ?? "",
+    workspaces: { ...counts },
+    minIdle: repository.minIdle,
+    maxWorkspaces: repository.maxWorkspaces,
+    stablePath: repository.stablePath,
+    credential: repository.credential,
+    labels: { ...repository.labels },
+    paused: repository.paused,
+    createTime: fromDate(repository.createTime),
+  });
+  if (mirror?.fetchTime) message.fetchTime = fromDate(mirror.fetchTime);
+  if (mirror?.progress && state === "MIRRORING") setProgress(message, mirror.progress);
+  return message;
+}
+
+function setProgress(message: RepositoryMessage, progress: MirrorProgress): void {
+  message.progress = create(MirrorProgressSchema, {
+    receivedObjects: BigInt(progress.receivedObjects),
+    totalObjects: BigInt(progress.totalObjects),
+    receivedBytes: BigInt(progress.receivedBytes),
+  });
+}

@@ -1,0 +1,228 @@
+/**
+ * Owns the limits of every field of every request, in one table, as the proto's comments promise them.
+ *
+ * Invariants:
+ * 1. Every request of our services has an entry, and every field of it a rule; the compiler and a test see to it.
+ * 2. Whether a named thing exists is the service's to say; here is only what can be seen from the request alone.
+ */
+import type { DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
+import {
+  GetServerInfoRequestSchema,
+  ListHostsRequestSchema,
+  ListRepositoriesRequestSchema,
+  RefreshMirrorRequestSchema,
+  RegisterRepositoryRequestSchema,
+  RemoveHostRequestSchema,
+  RemoveRepositoryRequestSchema,
+  type UpdateRepositoryRequest,
+  UpdateRepositoryRequestSchema,
+} from "../../gen/leasehold/v1/admin_service_pb.js";
+import { EventKindSchema } from "../../gen/leasehold/v1/event_pb.js";
+import type { Repository } from "../../gen/leasehold/v1/repository_pb.js";
+import { WorkspaceStateSchema } from "../../gen/leasehold/v1/workspace_pb.js";
+import {
+  AcquireRequestSchema,
+  type Author,
+  DispositionSchema,
+  GetWorkspaceRequestSchema,
+  HeartbeatRequestSchema,
+  ListActiveRequestSchema,
+  ReclaimRequestSchema,
+  ReleaseRequestSchema,
+  ResetRequestSchema,
+  WatchRequestSchema,
+} from "../../gen/leasehold/v1/workspace_service_pb.js";
+import { defaultMaxWorkspaces, repositoryNamePattern } from "../domain/repository.js";
+import {
+  any,
+  atLeast,
+  duration,
+  labels,
+  list,
+  oneOf,
+  opaque,
+  type Report,
+  type Rule,
+  text,
+  whole,
+} from "./field-rules.js";
+import { branchFault, revisionFault } from "./git-names.js";
+import { decodePageToken } from "./page-token.js";
+
+/** Rules of one request. `whole` looks at fields together, after each was looked at alone. */
+export interface RequestLimits<M extends Message = Message> {
+  readonly desc: DescMessage;
+  readonly fields: { readonly [F in Exclude<keyof M, "$typeName" | "$unknown">]-?: Rule<M[F]> };
+  readonly together?: (message: M, report: Report) => void;
+}
+
+const maxInt32 = 2_147_483_647;
+const name = text({ max: 128 });
+const requiredName = text({ max: 128, required: true });
+const holder = text({ max: 256 });
+const pageSize = whole(0, maxInt32);
+const leaseName = opaque(128);
+
+function limits<D extends DescMessage>(
+  desc: D,
+  fields: RequestLimits<MessageShape<D>>["fields"],
+  together?: (message: MessageShape<D>, report: Report) => void,
+): RequestLimits<MessageShape<D>> {
+  return together ? { desc, fields, together } : { desc, fields };
+}
+
+/** For `together` of a list: the page token is of these filters. */
+function pageTokenOf<D extends DescMessage>(desc: D) {
+  return (message: MessageShape<D> & { pageToken: string }, report: Report) => {
+    if (!decodePageToken(desc, message)) report("page_token", "is not of a list with these filters");
+  };
+}
+
+const author: Rule<Author | undefined> = (value, path, report) => {
+  if (!value) return;
+  const part = text({ max: 256, required: true, fault: (t) => (/[<>]/.test(t) ? "has '<' or '>'" : undefined) });
+  part(value.name, `${path}.name`, report);
+  part(value.email, `${path}.email`, report);
+};
+
+/** Rules of the settings that a caller may give, by their proto names. */
+const settings: Readonly<Record<string, (repository: Repository, path: string, report: Report) => void>> = {
+  url: (r, path, report) => text({ max: 2048, required: true })(r.url, path, report),
+  min_idle: (r, path, report) => whole(0, 1000)(r.minIdle, path, report),
+  max_workspaces: (r, path, report) => whole(0, 10_000)(r.maxWorkspaces, path, report),
+  stable_path: any,
+  credential: (r, path, report) => name(r.credential, path, report),
+  labels: (r, path, report) => labels(r.labels, path, report),
+  paused: any,
+};
+
+/** Names of `update_mask`, in the order of the proto's comment. */
+export const updatableSettings = Object.keys(settings);
+
+function checkSettings(repository: Repository, names: readonly string[], report: Report): void {
+  for (const setting of names) settings[setting]?.(repository, `repository.${setting}`, report);
+  const hasBoth = names.includes("min_idle") && names.includes("max_workspaces");
+  if (hasBoth && repository.minIdle > (repository.maxWorkspaces || defaultMaxWorkspaces)) {
+    report("repository.min_idle", "is above max_workspaces");
+  }
+}
+
+const newName = text({
+  max: 63,
+  pattern: { matches: repositoryNamePattern, described: "[a-z0-9][a-z0-9._-]{0,62}" },
+});
+
+function checkUpdate(message: UpdateRepositoryRequest, report: Report): void {
+  const paths = message.updateMask?.paths ?? [];
+  if (paths.length === 0) report("update_mask", "is required");
+  for (const [index, path] of paths.entries()) {
+    if (!updatableSettings.includes(path)) {
+      report(`update_mask.paths[${index}]`, `is none of ${updatableSettings.join(", ")}`);
+    }
+  }
+  if (message.repository) checkSettings(message.repository, paths, report);
+  else report("repository", "is required");
+}
+
+const workspaceRequests = [
+  limits(AcquireRequestSchema, {
+    requestId: text({ max: 128, pattern: { matches: /^[\x20-\x7e]*$/, described: "printable ASCII" } }),
+    repository: text({ max: 2048, required: true }),
+    revision: text({ max: 512, fault: revisionFault }),
+    host: name,
+    holder,
+    ttl: duration,
+    wait: duration,
+    labels,
+    maxStaleness: duration,
+    branch: text({ max: 255, fault: branchFault }),
+    author,
+  }),
+  limits(HeartbeatRequestSchema, { leaseId: leaseName, leaseToken: opaque(1024), ttl: duration }),
+  limits(ReleaseRequestSchema, {
+    leaseId: leaseName,
+    leaseToken: opaque(1024),
+    disposition: oneOf(DispositionSchema, "allowed"),
+    waitForClean: any,
+  }),
+  limits(
+    ListActiveRequestSchema,
+    {
+      repository: name,
+      holder,
+      host: name,
+      labels,
+      workspaceId: name,
+      leaseId: name,
+      states: list({ max: 32, each: oneOf(WorkspaceStateSchema, "refused") }),
+      pageSize,
+      pageToken: any,
+    },
+    pageTokenOf(ListActiveRequestSchema),
+  ),
+  limits(GetWorkspaceRequestSchema, { workspaceId: requiredName }),
+  limits(ReclaimRequestSchema, {
+    repository: name,
+    host: name,
+    olderThan: duration,
+    leaseIds: list({ max: 1000, each: requiredName }),
+    workspaceIds: list({ max: 1000, each: requiredName }),
+    dryRun: any,
+  }),
+  limits(
+    ResetRequestSchema,
+    { workspaceId: name, repository: name, expectedFence: atLeast(0n), force: any, abandonWork: any },
+    (message, report) => {
+      const { workspaceId, repository, expectedFence, abandonWork } = message;
+      if (workspaceId && repository) report("repository", "is given together with workspace_id");
+      if (expectedFence !== 0n && !workspaceId) report("expected_fence", "needs workspace_id");
+      if (abandonWork && !(workspaceId && expectedFence > 0n)) {
+        report("abandon_work", "needs workspace_id and expected_fence");
+      }
+    },
+  ),
+  limits(
+    WatchRequestSchema,
+    {
+      repository: name,
+      holder,
+      host: name,
+      workspaceId: name,
+      leaseId: name,
+      kinds: list({ max: 64, each: oneOf(EventKindSchema, "refused") }),
+      fromRevision: atLeast(1n),
+      includeSnapshot: any,
+      untilNow: any,
+      storeId: name,
+    },
+    (message, report) => {
+      if (message.includeSnapshot && message.fromRevision !== undefined) {
+        report("include_snapshot", "is given together with from_revision");
+      }
+    },
+  ),
+];
+
+const adminRequests = [
+  limits(RegisterRepositoryRequestSchema, { repository: any }, ({ repository }, report) => {
+    if (!repository) return report("repository", "is required");
+    newName(repository.name, "repository.name", report);
+    checkSettings(repository, updatableSettings, report);
+  }),
+  limits(UpdateRepositoryRequestSchema, { name: requiredName, repository: any, updateMask: any }, checkUpdate),
+  limits(
+    ListRepositoriesRequestSchema,
+    { labels, name, pageSize, pageToken: any },
+    pageTokenOf(ListRepositoriesRequestSchema),
+  ),
+  limits(RemoveRepositoryRequestSchema, { name: requiredName, force: any }),
+  limits(RefreshMirrorRequestSchema, { repository: requiredName }),
+  limits(ListHostsRequestSchema, { pageSize, pageToken: any }, pageTokenOf(ListHostsRequestSchema)),
+  limits(RemoveHostRequestSchema, { name: requiredName, force: any }),
+  limits(GetServerInfoRequestSchema, {}),
+];
+
+/** By the request's full name. Requests of health and reflection have no limits but their size. */
+export const requestLimits: ReadonlyMap<string, RequestLimits> = new Map(
+  [...workspaceRequests, ...adminRequests].map((entry) => [entry.desc.typeName, entry as unknown as RequestLimits]),
+);

@@ -1,0 +1,72 @@
+/**
+ * Owns how a request of Node becomes one of connect.
+ *
+ * Invariants:
+ * 1. No header a client can send makes this throw: an authority that is none becomes `invalid.`, which no
+ *    check takes for a local name.
+ * 2. The signal aborts when the peer has gone before its answer was finished.
+ */
+import type { ContextValues } from "@connectrpc/connect";
+import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
+import { timeoutOf } from "./deadline.js";
+import type { NodeRequest, NodeResponse } from "./listener.js";
+
+/** Longest timeout that a timer of Node can have, in milliseconds: about 24 days. Longer ones would fire at once. */
+const maxTimeoutMs = 2 ** 31 - 1;
+
+/** Stands for an authority that cannot be one, for instance the path of a unix socket. */
+const invalidAuthority = "invalid.";
+
+export function toUniversalRequest(
+  request: NodeRequest,
+  response: NodeResponse,
+  contextValues: ContextValues,
+): UniversalServerRequest {
+  const header = toHeaders(request);
+  return {
+    httpVersion: request.httpVersion,
+    method: request.method ?? "",
+    url: urlOf(request),
+    header,
+    body: request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>,
+    signal: goneSignal(response),
+    contextValues,
+  };
+}
+
+function toHeaders(request: NodeRequest): Headers {
+  const header = new Headers();
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (name.startsWith(":") || value === undefined) continue;
+    for (const single of Array.isArray(value) ? value : [value]) header.append(name, single);
+  }
+  const timeoutMs = timeoutOf(header);
+  if (timeoutMs !== undefined && timeoutMs > maxTimeoutMs) {
+    header.delete("grpc-timeout");
+    header.delete("connect-timeout-ms");
+  }
+  return header;
+}
+
+function urlOf(request: NodeRequest): string {
+  const path = request.url ?? "/";
+  const authority = "authority" in request ? request.authority : request.headers.host;
+  try {
+    return new URL(path, `http://${authority || invalidAuthority}`).toString();
+  } catch {
+    return new URL(path, `http://${invalidAuthority}`).toString();
+  }
+}
+
+/** Whether the answer's end was handed to the operating system. */
+function isFinished(response: NodeResponse): boolean {
+  return "stream" in response ? (response.stream?.writableFinished ?? false) : response.writableFinished;
+}
+
+function goneSignal(response: NodeResponse): AbortSignal {
+  const gone = new AbortController();
+  response.once("close", () => {
+    if (!isFinished(response)) gone.abort();
+  });
+  return gone.signal;
+}

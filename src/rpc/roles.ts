@@ -1,0 +1,44 @@
+/**
+ * Owns which role each method needs.
+ *
+ * Invariants:
+ * 1. A method that is not in the table needs the role `admin`.
+ */
+import type { DescMethod } from "@bufbuild/protobuf";
+import { ServerReflection as ReflectionV1 } from "../../gen/grpc/reflection/v1/reflection_pb.js";
+import { ServerReflection as ReflectionV1Alpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
+import { Health } from "../../gen/health/v1/health_pb.js";
+import { WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
+import type { Role } from "../domain/caller.js";
+
+/** `anyone`: no credential needed. `caller`: any valid one. */
+export type Access = "anyone" | "caller" | Role;
+
+const serviceAccess: Readonly<Record<string, Access>> = {
+  [Health.typeName]: "anyone",
+  [ReflectionV1.typeName]: "caller",
+  [ReflectionV1Alpha.typeName]: "caller",
+};
+
+const workspaceAccess: Readonly<Record<keyof typeof WorkspaceService.method, Access>> = {
+  acquire: "runner",
+  heartbeat: "runner",
+  release: "runner",
+  listActive: "runner",
+  getWorkspace: "runner",
+  watch: "runner",
+  reclaim: "admin",
+  reset: "admin",
+};
+
+export function accessTo(method: DescMethod): Access {
+  if (method.parent.typeName === WorkspaceService.typeName) {
+    return workspaceAccess[method.localName as keyof typeof workspaceAccess] ?? "admin";
+  }
+  return serviceAccess[method.parent.typeName] ?? "admin";
+}
+
+/** Whether a caller of `role` may do what needs `access`. */
+export function allows(role: Role, access: Access): boolean {
+  return role === "admin" || access !== "admin";
+}

@@ -1,0 +1,142 @@
+/**
+ * Owns the handlers of WorkspaceService: convert, call the service, convert.
+ *
+ * Invariants:
+ * 1. An Acquire whose answer cannot reach its caller gives the lease up again.
+ * 2. A Watch hands the call's signal on, by which the service ends its stream even while nothing happens.
+ */
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import {
+  type AcquireRequest,
+  type AcquireResponse,
+  Disposition,
+  type ListActiveRequest,
+  ListActiveRequestSchema,
+  type ReclaimRequest,
+  type ResetRequest,
+  type WorkspaceService,
+} from "../../gen/leasehold/v1/workspace_service_pb.js";
+import { Failure } from "../domain/failure.js";
+import type { Log } from "../log.js";
+import type { ReclaimSelector, ResetSelector, WorkspaceFilter } from "../ports/lease-store.js";
+import type { Acquired, Workspaces } from "../service/services.js";
+import { arrivalKey, callContext } from "./call.js";
+import { fromAcquired, toAcquireInput } from "./convert-acquire.js";
+import { optionalMs } from "./convert-time.js";
+import { fromWatchItem, toWatchInput } from "./convert-watch.js";
+import { fromLease, fromResult, fromWorkspace, toStates } from "./convert-workspace.js";
+import { grantPageSize } from "./page-size.js";
+import { decodePageToken, encodePageToken } from "./page-token.js";
+
+export function workspaceService(workspaces: Workspaces, log: Log): ServiceImpl<typeof WorkspaceService> {
+  return {
+    acquire: (request, context) => acquire(workspaces, log, request, context),
+    heartbeat: async ({ leaseId, leaseToken, ttl }, context) => ({
+      lease: fromLease(await workspaces.heartbeat(leaseId, leaseToken, optionalMs(ttl), callContext(context))),
+    }),
+    release: async ({ leaseId, leaseToken, disposition, waitForClean }, context) => {
+      const input = {
+        leaseId,
+        token: leaseToken,
+        disposition: disposition === Disposition.DISCARD ? ("DISCARD" as const) : ("CLEAN" as const),
+        waitForClean,
+      };
+      const { workspace, alreadyReleased } = await workspaces.release(input, callContext(context));
+      return { workspace: fromWorkspace(workspace), alreadyReleased };
+    },
+    listActive: (request, context) => listActive(workspaces, request, context),
+    getWorkspace: async ({ workspaceId }, context) => ({
+      workspace: fromWorkspace(await workspaces.get(workspaceId, callContext(context))),
+    }),
+    reclaim: async (request, context) => ({
+      results: (await workspaces.reclaim(toReclaimSelector(request), callContext(context))).map(fromResult),
+    }),
+    reset: async (request, context) => ({
+      results: (await workspaces.reset(toResetSelector(request), callContext(context))).map(fromResult),
+    }),
+    async *watch(request, context) {
+      for await (const item of workspaces.watch(toWatchInput(request), callContext(context))) yield fromWatchItem(item);
+    },
+  };
+}
+
+async function acquire(
+  workspaces: Workspaces,
+  log: Log,
+  request: AcquireRequest,
+  context: HandlerContext,
+): Promise<AcquireResponse> {
+  const call = callContext(context);
+  const acquired = await workspaces.acquire(toAcquireInput(request), call);
+  const giveUp = () => giveBack(acquired, log);
+  if (context.signal.aborted) {
+    await giveUp();
+    throw new Failure("CANCELLED", "the caller had gone before the lease could be answered");
+  }
+  context.values.get(arrivalKey).delivery.onLost(() => void giveUp());
+  return fromAcquired(acquired, performance.now() - call.arrival);
+}
+
+/** A failure here is no harm: the lease ends by its time to live. */
+async function giveBack(acquired: Acquired, log: Log): Promise<void> {
+  const lease = `${acquired.grant.lease.workspaceId}.${acquired.grant.lease.fence}`;
+  try {
+    await acquired.undelivered();
+    log.info({ lease }, "lease given up: its answer could not be delivered");
+  } catch (error) {
+    log.warn({ lease, err: error }, "an undelivered lease could not be given up; it will expire");
+  }
+}
+
+async function listActive(workspaces: Workspaces, request: ListActiveRequest, context: HandlerContext) {
+  const start = decodePageToken(ListActiveRequestSchema, request) ?? { after: "", revision: 0n };
+  const pageSize = grantPageSize(request.pageSize);
+  const list = await workspaces.list({ filter: toFilter(request), pageSize, after: start.after }, callContext(context));
+  const revision = start.after === "" ? list.revision : start.revision;
+  const last = list.workspaces.at(-1);
+  const next = list.more && last ? encodePageToken(ListActiveRequestSchema, request, { after: last.id, revision }) : "";
+  return { workspaces: list.workspaces.map(fromWorkspace), nextPageToken: next, revision, storeId: list.storeId };
+}
+
+function toFilter({
+  repository,
+  holder,
+  host,
+  labels,
+  workspaceId,
+  leaseId,
+  states,
+}: ListActiveRequest): WorkspaceFilter {
+  return {
+    ...(repository && { repository }),
+    ...(holder && { holder }),
+    ...(host && { host }),
+    ...(Object.keys(labels).length > 0 && { labels }),
+    ...(workspaceId && { workspaceId }),
+    ...(leaseId && { leaseId }),
+    states: states.length > 0 ? toStates(states) : ["LEASED"],
+  };
+}
+
+function toReclaimSelector(request: ReclaimRequest): ReclaimSelector {
+  const { repository, host, leaseIds, workspaceIds, dryRun } = request;
+  const olderThanMs = optionalMs(request.olderThan);
+  return {
+    ...(repository && { repository }),
+    ...(host && { host }),
+    ...(olderThanMs !== undefined && { olderThanMs }),
+    leaseIds,
+    workspaceIds,
+    dryRun,
+  };
+}
+
+function toResetSelector({ workspaceId, repository, expectedFence, force, abandonWork }: ResetRequest): ResetSelector {
+  return {
+    ...(workspaceId && { workspaceId }),
+    ...(repository && { repository }),
+    ...(expectedFence > 0n && { expectedFence }),
+    force,
+    abandonWork,
+  };
+}

@@ -1,0 +1,248 @@
+/**
+ * Owns a service side for tests of `rpc/`: it answers from memory and records what it was asked.
+ * The real one is met in the end-to-end tests; here only the port's boundary counts.
+ */
+
+import type { Event } from "../../src/domain/event.js";
+import { Failure } from "../../src/domain/failure.js";
+import type { Lease } from "../../src/domain/lease.js";
+import type { RepositoryOverview, RepositorySettings } from "../../src/domain/repository.js";
+import type { Workspace } from "../../src/domain/workspace.js";
+import type {
+  AcquireInput,
+  Administration,
+  CallContext,
+  Services,
+  WatchItem,
+  Workspaces,
+} from "../../src/service/services.js";
+
+const time = new Date("2026-01-02T03:04:05.678Z");
+
+export const lease: Lease = {
+  workspaceId: "w17",
+  fence: 4n,
+  repository: "demo",
+  host: "here",
+  revision: "main",
+  commit: "a".repeat(40),
+  holder: "tester",
+  caller: "",
+  labels: { team: "x" },
+  acquireTime: time,
+  expireTime: new Date(time.getTime() + 60_000),
+  remainingMs: 59_999.5,
+  ttlMs: 60_000,
+};
+
+export const workspace: Workspace = {
+  id: "w17",
+  repository: "demo",
+  host: "here",
+  path: "/workspaces/demo/w17.4",
+  state: "LEASED",
+  version: 3n,
+  fence: 4n,
+  commit: "a".repeat(40),
+  head: "refs/heads/main",
+  problem: "",
+  createTime: time,
+  lease,
+};
+
+export function event(revision: bigint, detail = ""): Event {
+  return {
+    revision,
+    kind: "LEASE_ACQUIRED",
+    repository: "demo",
+    host: "here",
+    workspaceId: "w17",
+    version: revision,
+    leaseId: "w17.4",
+    fence: 4n,
+    holder: "tester",
+    caller: "",
+    labels: {},
+    detail,
+    time,
+  };
+}
+
+const settings: RepositorySettings = {
+  url: "https://git.example.com/demo.git",
+  minIdle: 1,
+  maxWorkspaces: 100,
+  stablePath: false,
+  credential: "",
+  labels: {},
+  paused: false,
+};
+
+export const overview: RepositoryOverview = {
+  repository: { ...settings, id: 1, name: "demo", removing: false, createTime: time },
+  mirror: { state: "READY", problem: "", defaultBranch: "main", refsVersion: 1n, fetchTime: time },
+  counts: { preparing: 0, idle: 1, leased: 2, cleaning: 0, quarantined: 0 },
+};
+
+/** What the service was asked, newest last. */
+export interface Asked {
+  readonly method: string;
+  readonly input: unknown;
+  readonly call: CallContext;
+}
+
+export class InMemoryServices implements Services {
+  readonly asked: Asked[] = [];
+  /** How often a lease was given up because its answer was lost. */
+  undelivered = 0;
+  /** Watch streams that are open. */
+  watching = 0;
+  /** Events that watchers were given. */
+  given = 0;
+  /** What Acquire does before it answers. */
+  beforeAcquire: (input: AcquireInput, call: CallContext) => Promise<void> = async () => {};
+  /** Payload of each event. */
+  detail = "";
+  /** Whether events follow each other without end; otherwise a Watch is silent after its first item. */
+  floods = false;
+  readonly #drain = new AbortController();
+
+  /** As the service does when the server drains. */
+  drain(): void {
+    this.#drain.abort();
+  }
+
+  #note(method: string, input: unknown, call: CallContext): void {
+    this.asked.push({ method, input, call });
+  }
+
+  readonly workspaces: Workspaces = {
+    acquire: async (input, call) => {
+      this.#note("acquire", input, call);
+      await this.beforeAcquire(input, call);
+      const grant = {
+        lease,
+        workspace,
+        source: "WARM" as const,
+        fetchTime: time,
+        timings: [{ step: "grant", ms: 1.5 }],
+      };
+      const undelivered = async () => {
+        this.undelivered += 1;
+      };
+      return { grant, token: `w17.4.${"t".repeat(43)}`, storeId: "store", undelivered };
+    },
+    heartbeat: async (leaseId, token, ttlMs, call) => {
+      this.#note("heartbeat", { leaseId, token, ttlMs }, call);
+      if (!token.startsWith(`${leaseId}.`)) throw new Failure("TOKEN_INVALID", "the lease token is not of this lease");
+      return lease;
+    },
+    release: async (input, call) => {
+      this.#note("release", input, call);
+      return { workspace, alreadyReleased: false };
+    },
+    list: async (input, call) => {
+      this.#note("list", input, call);
+      const isFirst = input.after === "";
+      return {
+        workspaces: [{ ...workspace, id: isFirst ? "w17" : "w18" }],
+        more: isFirst,
+        revision: isFirst ? 7n : 9n,
+        storeId: "store",
+      };
+    },
+    get: async (workspaceId, call) => {
+      this.#note("get", workspaceId, call);
+      if (workspaceId === "w99")
+        throw new Failure("WORKSPACE_NOT_FOUND", "no workspace w99", { metadata: { workspace_id: "w99" } });
+      if (workspaceId === "w500") throw new TypeError("secret detail of a defect");
+      return workspace;
+    },
+    reclaim: async (selector, call) => {
+      this.#note("reclaim", selector, call);
+      return [{ workspaceId: "w17", workspace, action: "REMOVED", reason: "" }];
+    },
+    reset: async (selector, call) => {
+      this.#note("reset", selector, call);
+      return [{ workspaceId: "w5", action: "NONE", reason: "WORKSPACE_NOT_FOUND" }];
+    },
+    watch: (input, call) => {
+      this.#note("watch", input, call);
+      return this.#watch(call.signal, input.untilNow);
+    },
+  };
+
+  async *#watch(signal: AbortSignal, untilNow: boolean): AsyncGenerator<WatchItem> {
+    this.watching += 1;
+    try {
+      yield { revision: 7n, storeId: "store", kind: "snapshotEnd", workspaces: 0 };
+      for (let revision = 8n; this.floods; revision += 1n) {
+        this.given += 1;
+        yield { revision, storeId: "store", kind: "event", event: event(revision, this.detail) };
+        await new Promise(setImmediate);
+        if (signal.aborted) return;
+        if (this.#drain.signal.aborted) break;
+      }
+      if (untilNow) return;
+      await new Promise<void>((resolve) => {
+        for (const source of [signal, this.#drain.signal]) {
+          if (source.aborted) resolve();
+          source.addEventListener("abort", () => resolve(), { once: true });
+        }
+      });
+      if (!signal.aborted) throw new Failure("DRAINING", "the server is shutting down", { retryAfterMs: 1000 });
+    } finally {
+      this.watching -= 1;
+    }
+  }
+
+  readonly administration: Administration = {
+    registerRepository: async (name, given, call) => {
+      this.#note("registerRepository", { name, settings: given }, call);
+      return overview;
+    },
+    updateRepository: async (name, changes, call) => {
+      this.#note("updateRepository", { name, changes }, call);
+      return overview;
+    },
+    listRepositories: async (input, call) => {
+      this.#note("listRepositories", input, call);
+      return { repositories: [overview], more: false };
+    },
+    removeRepository: async (name, force, call) => this.#note("removeRepository", { name, force }, call),
+    refreshMirror: async (name, call) => {
+      this.#note("refreshMirror", name, call);
+      return { overview, changed: true };
+    },
+    listHosts: async (input, call) => {
+      this.#note("listHosts", input, call);
+      const host = {
+        name: "here",
+        owned: true,
+        wellTime: time,
+        seenTime: time,
+        createTime: time,
+        workspaces: 3,
+        leases: 2,
+      };
+      return { hosts: [host], more: false };
+    },
+    removeHost: async (name, force, call) => this.#note("removeHost", { name, force }, call),
+    serverInfo: async (call) => {
+      this.#note("serverInfo", {}, call);
+      return {
+        version: "0.0.0",
+        host: "here",
+        owner: true,
+        storeId: "store",
+        newestRevision: 7n,
+        oldestRevision: 1n,
+        startTime: time,
+        eventRetentionMs: 604_800_000,
+        ttl: { min: 5000, max: 86_400_000, default: 60_000 },
+        authentication: false,
+        components: { node: process.version },
+      };
+    },
+  };
+}

@@ -16,7 +16,7 @@ export const transitions: Readonly<Record<WorkspaceState, readonly WorkspaceStat
   // made, or idle and granted to an Acquire that still moves it; CLEANING when its owner died or its files failed
   PREPARING: ["IDLE", "LEASED", "CLEANING", "QUARANTINED", "RETIRED"],
   IDLE: ["PREPARING", "CLEANING", "RETIRED"],
-  LEASED: ["CLEANING", "RETIRED"],
+  LEASED: ["CLEANING"],
   CLEANING: ["IDLE", "QUARANTINED", "RETIRED"],
   QUARANTINED: ["CLEANING", "RETIRED"],
   RETIRED: [],

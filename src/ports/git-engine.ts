@@ -125,6 +125,8 @@ export interface GitEngine {
   inspectMirror(path: string): Promise<MirrorRefs | undefined>;
   /** Finds what `revision` names; empty is the default branch. */
   resolve(mirror: string, revision: string): Promise<Resolved>;
+  /** Directories two levels below `root` (repository, workspace), without those that begin with a dot: what may be workspaces. */
+  listWorkspaces(root: string): Promise<readonly string[]>;
   /** Whether the directory of a workspace is there with a `.git`, without opening it. */
   workspaceExists(path: string): Promise<boolean>;
   /** Makes a full clone at `path` from the mirror, or moves the clean one that is there to the target and the mirror's refs. */

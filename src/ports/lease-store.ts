@@ -82,7 +82,6 @@ export interface ActivateRequest {
   readonly refsVersion: bigint;
   readonly source: Grant["source"];
   readonly fetchTime?: Date;
-  /** Whether the files were changed from what a clean workspace has (a branch, an author). */
   readonly timings: readonly Timing[];
 }
 
@@ -155,9 +154,8 @@ export interface ResetSelector {
 export interface TicketDesk {
   /** Opens a ticket, joins the one with the same request id, or finds that request's lease. Its place is by arrival. */
   open(request: OpenTicket): Promise<OpenedTicket>;
+  /** What became of it; a pending ticket whose server has died is attended by this one from now on. */
   read(ticketId: bigint): Promise<TicketOutcome>;
-  /** Says that this server still has callers for these tickets. */
-  attend(ticketIds: readonly bigint[]): Promise<void>;
   /**
    * This server's last caller of the ticket has gone. With `forget`, or without a request id, a ticket without a workspace
    * vanishes; otherwise its place is kept for 30 s. Answers the queue position it had, 0 if it was not waiting.
@@ -178,7 +176,7 @@ export interface TicketBoard {
   fail(ticketId: bigint, failure: FailureRecord): Promise<void>;
 }
 
-export interface LeaseStore extends TicketDesk, TicketBoard {
+export interface LeaseStore {
   /** Renews many leases at once; the answer has the renewed leases, and for the others their end reason. */
   renew(renewals: readonly Renewal[]): Promise<readonly (Lease | undefined)[]>;
   /** Reads a lease, living or ended. */
@@ -187,7 +185,14 @@ export interface LeaseStore extends TicketDesk, TicketBoard {
   end(key: LeaseKey, reason: LeaseEndReason, disposition: Disposition, guardWork: boolean): Promise<EndOutcome>;
   /** Ends overdue leases of the owned host, if this server has been well for their TTL. Answers how many. */
   expire(): Promise<number>;
+}
+
+/** Workspaces as operators see them. */
+export interface WorkspacePool {
+  /** Workspaces that are not retired, in the order of their ids, after the id `after`; with the newest revision of the same snapshot. */
   list(filter: WorkspaceFilter, after: string, limit: number): Promise<WorkspacePage>;
+  /** A workspace in any state, with its live lease. */
+  get(workspaceId: string): Promise<Workspace | undefined>;
   reclaim(selector: ReclaimSelector): Promise<readonly WorkspaceResult[]>;
   reset(selector: ResetSelector): Promise<readonly WorkspaceResult[]>;
 }

@@ -1,0 +1,73 @@
+/** Owns the options that say what to lease; `acquire` and `run` share them. */
+import { type Command, InvalidArgumentError } from "commander";
+import type { AcquireOptions } from "../client/index.js";
+import { collectLabel } from "./arguments.js";
+import { parseDuration } from "./duration.js";
+import { CommandError, exitCodes } from "./exit-codes.js";
+
+export interface LeaseOptions {
+  readonly repository: string;
+  readonly revision?: string;
+  readonly host?: string;
+  readonly holder?: string;
+  readonly ttl?: number;
+  readonly wait?: number;
+  readonly label?: Record<string, string>;
+  readonly branch?: string;
+  readonly authorName?: string;
+  readonly authorEmail?: string;
+  readonly maxStaleness?: number;
+  readonly requestId?: string;
+}
+
+export function withLease(command: Command): Command {
+  return command
+    .requiredOption("-r, --repository <name|url>", "registered name, or a URL where the server allows it")
+    .option("--revision <revision>", "branch, tag, ref or commit (default: the default branch)")
+    .option("--holder <text>", "who works there (default: USER@host)")
+    .option(
+      "--ttl <duration>",
+      "how long the lease lives without a heartbeat (default: the server's, 60s)",
+      parseDuration,
+    )
+    .option("--wait <duration>", "how long to wait for a free workspace (default: not at all)", parseDuration)
+    .option("--label <key=value>", "a label; may be repeated", collectLabel)
+    .option("--branch <name>", "create and check out this local branch")
+    .option("--author-name <name>", "user.name in the workspace's git configuration; needs --author-email")
+    .option("--author-email <email>", "user.email in the workspace's git configuration; needs --author-name")
+    .option("--max-staleness <duration>", "accept a mirror that asked upstream at most this long ago", parseDuration)
+    .option("--request-id <id>", "the same id again gets the same lease (default: a new one)", nonEmpty);
+}
+
+/** What the client is asked for. */
+export function acquireOptions(options: LeaseOptions, defaultHolder: string): AcquireOptions {
+  const { authorName, authorEmail } = options;
+  if ((authorName === undefined) !== (authorEmail === undefined)) {
+    throw new CommandError("--author-name and --author-email belong together", exitCodes.usage);
+  }
+  const optional = {
+    revision: options.revision,
+    host: options.host,
+    ttlMs: options.ttl,
+    waitMs: options.wait,
+    labels: options.label,
+    branch: options.branch,
+    maxStalenessMs: options.maxStaleness,
+    requestId: options.requestId,
+    ...(authorName !== undefined && authorEmail !== undefined && { author: { name: authorName, email: authorEmail } }),
+  };
+  const given = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
+  return {
+    repository: options.repository,
+    holder: options.holder ?? defaultHolder,
+    // A person at a terminal wants to know at once that nobody answers; a server that restarts is waited for.
+    connectMs: 0,
+    retryMs: 60_000,
+    ...given,
+  };
+}
+
+function nonEmpty(text: string): string {
+  if (text === "") throw new InvalidArgumentError("It may not be empty.");
+  return text;
+}

@@ -1,0 +1,30 @@
+/** Owns `leasehold doctor`: looks whether this machine can serve, and says what to do where it cannot. */
+import type { Command } from "commander";
+import { type ConnectionOptions, withConnection } from "./connection.js";
+import { type Finding, findings } from "./doctor-checks.js";
+import { exitCodes } from "./exit-codes.js";
+import { type OutputOptions, print, printTable, withOutput } from "./output.js";
+
+export interface DoctorFlags extends ConnectionOptions, OutputOptions {
+  readonly dataDir?: string;
+  readonly databaseUrl?: string;
+}
+
+export function addDoctor(program: Command, exit: (code: number) => void): void {
+  const command = program
+    .command("doctor")
+    .description("look whether this machine can serve; exit code 1 says that something essential is missing");
+  withOutput(withConnection(command))
+    .option("--data-dir <path>", "the server's data directory (default: LEASEHOLD_DATA_DIR or .leasehold)")
+    .option("--database-url <url>", "the Postgres to use (default: DATABASE_URL; without it, the embedded one)")
+    .action(async (options: DoctorFlags) => {
+      const found = await findings(options);
+      if (options.output === "json") print(JSON.stringify({ checks: found }, undefined, 2));
+      else printTable(["", "CHECK", "FOUND"], found.map(row), "nothing to check");
+      exit(found.some(({ verdict }) => verdict === "broken") ? exitCodes.internal : exitCodes.ok);
+    });
+}
+
+function row({ verdict, check, found }: Finding): string[] {
+  return [verdict, check, found];
+}

@@ -1,0 +1,44 @@
+/** Owns `leasehold release`: ends a lease and gives its workspace back. */
+import type { Command } from "commander";
+import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
+import { Disposition, ReleaseResponseSchema } from "../../gen/leasehold/v1/workspace_service_pb.js";
+import { collectOne, enumName } from "./arguments.js";
+import { type CallOptions, withCall, withClient } from "./connection.js";
+import { leaseProof, type ProofOptions, withProof } from "./lease-proof.js";
+import { type OutputOptions, printFacts, printJson, withOutput } from "./output.js";
+
+interface ReleaseFlags extends ProofOptions, CallOptions, OutputOptions {
+  readonly disposition: Exclude<keyof typeof Disposition, "UNSPECIFIED">;
+  readonly waitForClean?: boolean;
+}
+
+export function addRelease(program: Command): void {
+  const command = program.command("release").description("end a lease and give its workspace back");
+  withOutput(withCall(withProof(command)))
+    .option(
+      "--disposition <what>",
+      "`clean` it for the next lease, or `discard` its directory",
+      collectOne(Disposition, "DISPOSITION_"),
+      "CLEAN",
+    )
+    .option("--wait-for-clean", "answer only when the workspace is clean, or its cleaning has failed")
+    .action(async (id: string | undefined, options: ReleaseFlags) => {
+      const proof = leaseProof(id, options);
+      await withClient(options, async (client) => {
+        const request = {
+          ...proof,
+          disposition: Disposition[options.disposition],
+          waitForClean: options.waitForClean ?? false,
+        };
+        const response = await client.workspaces.release(request, { timeoutMs: options.timeout });
+        if (options.output === "json") return printJson(ReleaseResponseSchema, response);
+        printFacts([
+          ["lease", proof.leaseId],
+          ["workspace", response.workspace?.workspaceId ?? ""],
+          ["state", response.workspace === undefined ? "" : enumName(WorkspaceState, response.workspace.state)],
+          ["already released", response.alreadyReleased ? "yes" : ""],
+          ["problem", response.workspace?.problem ?? ""],
+        ]);
+      });
+    });
+}

@@ -1,0 +1,201 @@
+/**
+ * Owns `leasehold run`: acquire, run a command in the workspace, heartbeat, release.
+ *
+ * Invariants:
+ * 1. Whatever ends it but SIGKILL, the lease is released, unless it is lost.
+ * 2. The command's own status is our status; what fails besides has a status of `runExit`.
+ * 3. A lost lease ends the command.
+ */
+import { statSync } from "node:fs";
+import type { Command } from "commander";
+import type { Client, Lease } from "../client/index.js";
+import { acquireOptions, type LeaseOptions, withLease } from "./acquire-options.js";
+import { withCloneProgress } from "./clone-progress.js";
+import { CommandProcess, type Forwarded, forwarded, type Outcome, signalNumber } from "./command-process.js";
+import { type ConnectionOptions, withClient, withConnection } from "./connection.js";
+import { parseDuration } from "./duration.js";
+import { CommandError, runExit } from "./exit-codes.js";
+import { defaultHolder } from "./holder.js";
+import { notice } from "./output.js";
+
+interface RunFlags extends LeaseOptions, ConnectionOptions {
+  readonly workspaceEnv?: string;
+  readonly grace: number;
+}
+
+/** How long a command that lost its lease has between SIGTERM and SIGKILL, in milliseconds. */
+const killGraceMs = 5_000;
+const releaseTimeoutMs = 15_000;
+
+/** Variables that would make git in the workspace work elsewhere, and the token of somebody else's lease. */
+const hidden = [
+  ...["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"],
+  ...["GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "LEASEHOLD_LEASE_TOKEN"],
+];
+
+export function addRun(program: Command, exit: (code: number) => void): void {
+  const command = program
+    .command("run")
+    .description("lease a workspace, run a command in it, and give it back; exits with the command's status")
+    .usage("[options] -- <command> [arguments...]")
+    .passThroughOptions();
+  withConnection(withLease(command))
+    .argument("<command...>", "what to run in the workspace")
+    .option("--workspace-env <name>", "one more variable that holds the workspace's path", variableName)
+    .option(
+      "--grace <duration>",
+      "how long past its deadline a lease that cannot be renewed, since no server answers, still counts as held",
+      parseDuration,
+      0,
+    )
+    .action(async (words: string[], options: RunFlags) => {
+      exit(await withClient(options, (client) => run(client, words, options)));
+    });
+}
+
+async function run(client: Client, words: readonly string[], options: RunFlags): Promise<number> {
+  const [command = "", ...args] = words;
+  const signals = new SignalInbox();
+  try {
+    const lease = await acquire(client, options, signals);
+    if (lease === undefined) return runExit.signal + signalNumber(signals.first as Forwarded);
+    let status: number = runExit.failed;
+    try {
+      requireLocal(lease);
+      const child = new CommandProcess({
+        command,
+        args,
+        directory: lease.path,
+        environment: environmentOf(lease, options.workspaceEnv),
+      });
+      signals.deliver((signal) => child.forward(signal));
+      const killed = () => void stop(child, lease);
+      lease.signal.addEventListener("abort", killed);
+      if (lease.signal.aborted) killed();
+      const outcome = await child.outcome;
+      lease.signal.removeEventListener("abort", killed);
+      status = statusOf(outcome, command);
+    } finally {
+      // From here on signals are taken, and change nothing: giving back is short, and must be done.
+      signals.deliver(() => undefined);
+      if (!(await giveBack(lease))) status = runExit.leaseLost;
+    }
+    return status;
+  } finally {
+    signals.close();
+  }
+}
+
+/** The lease; undefined if a signal came before there was one. */
+async function acquire(client: Client, options: RunFlags, signals: SignalInbox): Promise<Lease | undefined> {
+  const interrupted = new AbortController();
+  signals.deliver(() => interrupted.abort());
+  try {
+    return await withCloneProgress(client, options.repository, () =>
+      client.acquire({
+        ...acquireOptions(options, defaultHolder()),
+        graceMs: options.grace,
+        signal: interrupted.signal,
+        onRetry: (error) => notice(`${error.message}; trying again`),
+      }),
+    );
+  } catch (error) {
+    if (interrupted.signal.aborted) return undefined;
+    throw error;
+  }
+}
+
+/** The command runs here, so the directory must be here: a server on another host leases directories of its own. */
+function requireLocal(lease: Lease): void {
+  try {
+    if (statSync(lease.path).isDirectory()) return;
+  } catch {
+    // Said below.
+  }
+  throw new CommandError(
+    `the lease is on host ${lease.host}, but its workspace ${lease.path} is not a directory on this machine: ` +
+      "`run` needs a server on the machine that it runs on",
+    runExit.failed,
+  );
+}
+
+function environmentOf(lease: Lease, workspaceEnv: string | undefined): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => !hidden.includes(name));
+  return {
+    ...Object.fromEntries(inherited),
+    PWD: lease.path,
+    LEASEHOLD_WORKSPACE_DIR: lease.path,
+    LEASEHOLD_LEASE_ID: lease.leaseId,
+    LEASEHOLD_FENCE: String(lease.fence),
+    LEASEHOLD_COMMIT: lease.commit,
+    ...(workspaceEnv !== undefined && { [workspaceEnv]: lease.path }),
+  };
+}
+
+async function stop(child: CommandProcess, lease: Lease): Promise<void> {
+  const { message, endReason } = lease.signal.reason;
+  const why = endReason === "UNSPECIFIED" ? message : `it ended as ${endReason}`;
+  notice(`lease ${lease.leaseId} is lost: ${why}; stopping the command`);
+  await child.kill(killGraceMs);
+}
+
+function statusOf(outcome: Outcome, command: string): number {
+  switch (outcome.type) {
+    case "exited":
+      return outcome.status;
+    case "signalled":
+      return runExit.signal + signalNumber(outcome.signal);
+    case "unstartable": {
+      const missing = outcome.error.code === "ENOENT";
+      notice(missing ? `${command}: command not found` : `${command}: cannot be run: ${outcome.error.message}`);
+      return missing ? runExit.noCommand : runExit.cannotRun;
+    }
+  }
+}
+
+/** Whether the lease was ours to the end. */
+async function giveBack(lease: Lease): Promise<boolean> {
+  const { LeaseLostError } = await import("../client/index.js");
+  try {
+    await lease.release({ timeoutMs: lease.signal.aborted ? 2_000 : releaseTimeoutMs });
+  } catch (error) {
+    if (error instanceof LeaseLostError) {
+      if (!lease.signal.aborted) notice(`lease ${lease.leaseId} was lost before the command ended: ${error.message}`);
+      return false;
+    }
+    if (!lease.signal.aborted) {
+      notice(
+        `workspace not given back: ${(error as Error).message}; it comes back when lease ${lease.leaseId} expires`,
+      );
+    }
+  }
+  return !lease.signal.aborted;
+}
+
+/** Owns the signals that this process is sent while it runs. */
+class SignalInbox {
+  /** The first that came. */
+  first: Forwarded | undefined;
+  #receive: (signal: Forwarded) => void = () => undefined;
+  readonly #listeners = forwarded.map((signal) => {
+    const listener = () => {
+      this.first ??= signal;
+      this.#receive(signal);
+    };
+    process.on(signal, listener);
+    return [signal, listener] as const;
+  });
+
+  deliver(receive: (signal: Forwarded) => void): void {
+    this.#receive = receive;
+  }
+
+  close(): void {
+    for (const [signal, listener] of this.#listeners) process.off(signal, listener);
+  }
+}
+
+function variableName(name: string): string {
+  if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) return name;
+  throw new CommandError(`--workspace-env: ${JSON.stringify(name)} is no name of a variable`, runExit.failed);
+}

@@ -1,0 +1,141 @@
+/**
+ * Owns the git engine: gives each call of the port to a worker of the right lane and says who is at fault if it fails.
+ *
+ * Invariants:
+ * 1. No libgit2 in this process, and no file work that could block it.
+ * 2. One fetch at a time per mirror, so that whoever fetches finds no half-done work of another.
+ */
+import { randomBytes } from "node:crypto";
+import { lstat, readdir, rm } from "node:fs/promises";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import type { GitEngine } from "../ports/git-engine.js";
+import { type CallSubject, classify } from "./classify.js";
+import { MirrorTurns } from "./mirror-turns.js";
+import type { AnswerOf, JobOf, OperationName } from "./protocol.js";
+import { type CallOptions, WorkerPool } from "./worker-pool.js";
+import { listWorkspaces, workspaceExists } from "./workspace-directories.js";
+
+/** How many workers each lane may have. A lane that is full never holds up another. */
+export interface Lanes {
+  /** Talks with upstreams, which may hang: default 8. */
+  readonly upstream: number;
+  /** Work on files: default processors + 1. */
+  readonly local: number;
+  /** Short questions to mirrors, which must not wait behind big checkouts: default 2. */
+  readonly question: number;
+}
+
+/** Limits in milliseconds, from the call to its answer. */
+export interface Timeouts {
+  /** `resolve`, `inspectMirror`: default 1 minute. */
+  readonly questionMs: number;
+  /** `prepareWorkspace`, `cleanWorkspace`, `discardWorkspace`: default 15 minutes. */
+  readonly filesMs: number;
+  /** `emptyTrash`: default 1 hour. */
+  readonly trashMs: number;
+}
+
+export interface GitEngineOptions {
+  /** The built `worker/main.js`. */
+  readonly workerEntry: string;
+  readonly log?: (fields: object, message: string) => void;
+  readonly lanes?: Partial<Lanes>;
+  readonly timeouts?: Partial<Timeouts>;
+}
+
+export function createGitEngine(options: GitEngineOptions): GitEngine {
+  const lanes: Lanes = { upstream: 8, local: cpus().length + 1, question: 2, ...options.lanes };
+  const timeouts: Timeouts = { questionMs: 60_000, filesMs: 15 * 60_000, trashMs: 3_600_000, ...options.timeouts };
+  const log = options.log ?? (() => {});
+  const pool = (size: number, keep: number): WorkerPool =>
+    new WorkerPool({ entry: options.workerEntry, size, keep, log });
+  const upstream = pool(lanes.upstream, 0);
+  const local = pool(lanes.local, 1);
+  const question = pool(lanes.question, 1);
+  const trash = pool(1, 0);
+  const turns = new MirrorTurns();
+  const instance = randomBytes(6).toString("hex");
+  let clones = 0;
+
+  async function run<Name extends OperationName>(
+    lane: WorkerPool,
+    operation: Name,
+    job: JobOf<Name>,
+    call: CallOptions,
+    subject: Omit<CallSubject, "operation"> = {},
+  ): Promise<AnswerOf<Name>> {
+    try {
+      return await lane.call(operation, job, call);
+    } catch (error) {
+      throw classify(error, { operation, ...subject });
+    }
+  }
+
+  /** What has been replaced under the workers' feet must not be served from what libgit2 has cached of it. */
+  function forgetMirrors(): void {
+    local.recycle();
+    question.recycle();
+    upstream.recycle();
+  }
+
+  return {
+    async cloneMirror(request) {
+      const { path, staging, url, credential, deadlineMs, signal, onProgress } = request;
+      await removeForeign(staging, instance);
+      const replaces = (await lstat(path).catch(() => undefined)) !== undefined;
+      clones += 1;
+      const staged = join(staging, `${instance}-${clones}`);
+      const job = { path, staged, url, ...(credential && { credential }) };
+      try {
+        const call = { deadlineMs, ...(signal && { signal }), ...(onProgress && { onProgress }) };
+        return await run(upstream, "cloneMirror", job, call, { url, own: [path, staging] });
+      } finally {
+        await rm(staged, { recursive: true, force: true }).catch((error: unknown) => log({ error }, "staging is left"));
+        if (replaces) forgetMirrors();
+      }
+    },
+
+    async fetchMirror(request) {
+      const { path, url, credential, extraRefs, deadlineMs, signal } = request;
+      const job = { path, url, extraRefs, ...(credential && { credential }) };
+      const subject = { url, own: [path] };
+      try {
+        return await turns.take(path, deadlineMs, signal, (leftMs) =>
+          upstream.call("fetchMirror", job, { deadlineMs: leftMs, ...(signal && { signal }) }),
+        );
+      } catch (error) {
+        throw classify(error, { operation: "fetchMirror", ...subject });
+      }
+    },
+
+    async inspectMirror(path) {
+      const refs = await run(question, "inspectMirror", path, { deadlineMs: timeouts.questionMs });
+      if (!refs) forgetMirrors();
+      return refs;
+    },
+
+    resolve: (mirror, revision) =>
+      run(question, "resolve", { mirror, revision }, { deadlineMs: timeouts.questionMs }, { revision }),
+
+    listWorkspaces,
+    workspaceExists,
+
+    prepareWorkspace: (request) => run(local, "prepareWorkspace", request, { deadlineMs: timeouts.filesMs }),
+    cleanWorkspace: (request) => run(local, "cleanWorkspace", request, { deadlineMs: timeouts.filesMs }),
+    discardWorkspace: (request) => run(local, "discardWorkspace", request, { deadlineMs: timeouts.filesMs }),
+    emptyTrash: (directory) => run(trash, "emptyTrash", directory, { deadlineMs: timeouts.trashMs }),
+
+    async close() {
+      await Promise.all([upstream, local, question, trash].map((lane) => lane.close()));
+    },
+  };
+}
+
+/** Removes what clones of earlier server processes left in the staging directory. */
+async function removeForeign(staging: string, instance: string): Promise<void> {
+  for (const name of await readdir(staging).catch(() => [])) {
+    if (name.startsWith(`${instance}-`)) continue;
+    await rm(join(staging, name), { recursive: true, force: true }).catch(() => {});
+  }
+}

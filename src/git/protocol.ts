@@ -1,0 +1,84 @@
+/**
+ * Owns what the server and its workers say to each other.
+ *
+ * Invariants:
+ * 1. One call at a time per worker; every `call` is answered by one `started` and then one `done` or `failed`.
+ * 2. What goes over is plain data that the structured clone can carry.
+ */
+import type { MirrorProgress } from "../domain/repository.js";
+import type {
+  CleanOutcome,
+  CleanWorkspaceRequest,
+  DiscardWorkspaceRequest,
+  MirrorRefs,
+  PrepareWorkspaceRequest,
+  Resolved,
+  UpstreamCredential,
+} from "../ports/git-engine.js";
+
+/** How a worker reaches an upstream. */
+export interface UpstreamAccess {
+  readonly url: string;
+  readonly credential?: UpstreamCredential;
+}
+
+export interface CloneMirrorJob extends UpstreamAccess {
+  readonly path: string;
+  /** Where it is made: an absent directory on the same file system. */
+  readonly staged: string;
+}
+
+export interface FetchMirrorJob extends UpstreamAccess {
+  readonly path: string;
+  readonly extraRefs: readonly string[];
+}
+
+export interface ResolveJob {
+  readonly mirror: string;
+  readonly revision: string;
+}
+
+/** Everything that a worker can do, by name. */
+export interface Operations {
+  cloneMirror(job: CloneMirrorJob, report: (progress: MirrorProgress) => void): Promise<MirrorRefs>;
+  fetchMirror(job: FetchMirrorJob): Promise<MirrorRefs>;
+  inspectMirror(path: string): Promise<MirrorRefs | undefined>;
+  resolve(job: ResolveJob): Promise<Resolved>;
+  prepareWorkspace(job: PrepareWorkspaceRequest): Promise<void>;
+  cleanWorkspace(job: CleanWorkspaceRequest): Promise<CleanOutcome>;
+  discardWorkspace(job: DiscardWorkspaceRequest): Promise<CleanOutcome>;
+  emptyTrash(trash: string): Promise<void>;
+}
+
+export type OperationName = keyof Operations;
+export type JobOf<Name extends OperationName> = Parameters<Operations[Name]>[0];
+export type AnswerOf<Name extends OperationName> = Awaited<ReturnType<Operations[Name]>>;
+
+/** Server to worker. */
+export interface CallMessage {
+  readonly operation: OperationName;
+  readonly job: unknown;
+}
+
+/** Worker to server. */
+export type WorkerMessage =
+  | { readonly kind: "ready" }
+  | { readonly kind: "started" }
+  | { readonly kind: "progress"; readonly progress: MirrorProgress }
+  /** `rss`: resident memory in bytes, for recycling. */
+  | { readonly kind: "done"; readonly answer: unknown; readonly rss: number }
+  | { readonly kind: "failed"; readonly fault: Fault; readonly rss: number };
+
+/** Why an operation failed, as far as the worker can tell; `classify.ts` turns it into a failure. */
+export interface Fault {
+  /** Set where the worker knows the kind of fault; otherwise the rest is judged. */
+  readonly kind?: "revision-not-found" | "revision-ambiguous" | "upstream-unavailable" | "upstream-denied" | "host-io";
+  readonly message: string;
+  /** Of a file system error, such as ENOSPC. */
+  readonly code?: string;
+  /** libgit2's error number. */
+  readonly errno?: number;
+  readonly stack?: string;
+  /** For `revision-ambiguous`: what it may mean. */
+  readonly candidates?: readonly string[];
+}

@@ -1,0 +1,26 @@
+/**
+ * Owns whether a tree's `.gitattributes` change what a checkout writes.
+ *
+ * A checkout without filters is measurably faster (0.65 of the time for 50,000 files). It is right where no attribute
+ * converts on the way out: on systems whose lines end with LF that leaves eol, crlf, ident, filter and encodings.
+ */
+import { git, type Repository, type Tree } from "./nodegit.js";
+
+/** Also matches macros, which may name anything. Too many matches only cost time. */
+const converting = /eol|crlf|ident|filter|encoding|\[attr\]/;
+
+/** `GIT_DIFF_SKIP_BINARY_CHECK`. */
+const skipBinaryCheck = 1 << 13;
+
+export async function hasConvertingAttributes(repository: Repository, tree: Tree): Promise<boolean> {
+  const diff = await git.Diff.treeToTree(repository, null, tree, {
+    flags: skipBinaryCheck,
+    pathspec: [".gitattributes", "*/.gitattributes"],
+  });
+  const odb = await repository.odb();
+  for (let index = 0; index < diff.numDeltas(); index++) {
+    const blob = await odb.read(diff.getDelta(index).newFile().id());
+    if (converting.test(blob.data().toBuffer(blob.size()).toString("latin1"))) return true;
+  }
+  return false;
+}

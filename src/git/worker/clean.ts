@@ -1,0 +1,81 @@
+/**
+ * Owns making what a holder left indistinguishable from a fresh clone.
+ *
+ * Invariants:
+ * 1. The holder's `.git` is renamed away before libgit2 opens the workspace; it is never opened.
+ * 2. Before libgit2 writes, everything that is not a tracked file or one of its real directories is in the trash,
+ *    so no write can go through a symlink.
+ * 3. Every file that may have changed is written anew; the others have been proven by their stat.
+ * 4. Nothing is destroyed before the guard, where it is asked for, has found no work.
+ */
+import { copyFileSync, lstatSync, mkdirSync, renameSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { CleanOutcome, CleanWorkspaceRequest } from "../../ports/git-engine.js";
+import { toBytePath, toFsPath } from "./byte-path.js";
+import { checkOutChanges, indexPath } from "./checkout.js";
+import { isHostFault } from "./fault.js";
+import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
+import { IndexFile } from "./index-file.js";
+import { isDirectory, type Making, makeWorkspace, readTrustedIndex, saveTrustedIndex } from "./prepare.js";
+import { readRefs } from "./refs.js";
+import { TrashBin } from "./trash.js";
+import { compareWorkingTree, correctModes } from "./working-tree.js";
+
+export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<CleanOutcome> {
+  const { path, candidates, from, target } = request;
+  const bin = new TrashBin(request.trash);
+  const found = findWorkspace(candidates);
+  if (found !== undefined && found !== path) {
+    if (isThere(path)) bin.take(path);
+    mkdirSync(dirname(path), { recursive: true });
+    renameSync(found, path);
+  }
+  const making: Making = { ...request, table: readRefs(request.mirror) };
+  if (found !== undefined && from !== "" && target.commit !== "") {
+    try {
+      if (await reuse(making, from, bin)) return { kind: "clean", recreated: false };
+    } catch (error) {
+      // A full disk would defeat a fresh clone as well; anything else, one does not depend on.
+      if (isHostFault(error)) throw error;
+    }
+  }
+  for (const place of new Set([...candidates, path])) {
+    if (isThere(place)) bin.take(place);
+  }
+  await makeWorkspace(making);
+  return { kind: "clean", recreated: true };
+}
+
+/** Cleans the files at `path` in place. False if there is no trusted index to judge them by. */
+async function reuse(making: Making, from: string, bin: TrashBin): Promise<boolean> {
+  const { path, trustedIndex, target } = making;
+  const trusted = readTrustedIndex(trustedIndex);
+  if (!trusted) return false;
+  const index = new IndexFile(trusted.bytes, true);
+  const git = join(path, ".git");
+  if (isThere(git)) bin.take(git);
+  const comparison = compareWorkingTree(path, index, trusted.writtenMs);
+  correctModes(path, comparison.oddDirectories);
+  const root = toBytePath(path);
+  for (const stranger of comparison.strangers) bin.take(toFsPath(`${root}/${stranger}`));
+  for (const submodule of comparison.missingSubmodules)
+    mkdirSync(toFsPath(`${root}/${submodule}`), { recursive: true });
+
+  const work = `${path}.git-new`;
+  await makeGitDirectory(work, making);
+  copyFileSync(trustedIndex, indexPath(work));
+  placeGitDirectory(work, path);
+  const touched = comparison.touched.map((position) => index.paths[position] as string);
+  await checkOutChanges(path, from, target.commit, touched);
+  saveTrustedIndex(path, trustedIndex);
+  return true;
+}
+
+/** The first candidate that is a real directory. */
+export function findWorkspace(candidates: readonly string[]): string | undefined {
+  return candidates.find(isDirectory);
+}
+
+export function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}

@@ -1,0 +1,15 @@
+/** Owns giving a workspace up: everything of it goes into the trash. */
+
+import { rmSync } from "node:fs";
+import type { CleanOutcome, DiscardWorkspaceRequest } from "../../ports/git-engine.js";
+import { isThere } from "./clean.js";
+import { TrashBin } from "./trash.js";
+
+export async function discardWorkspace(request: DiscardWorkspaceRequest): Promise<CleanOutcome> {
+  const bin = new TrashBin(request.trash);
+  for (const place of request.candidates) {
+    if (isThere(place)) bin.take(place);
+  }
+  rmSync(request.trustedIndex, { force: true });
+  return { kind: "clean", recreated: false };
+}

@@ -1,0 +1,38 @@
+/** Owns how a worker tells that it failed. */
+import type { Fault } from "../protocol.js";
+
+/** A failure whose kind the worker knows. */
+export class WorkerFault extends Error {
+  override readonly name = "WorkerFault";
+  readonly kind: NonNullable<Fault["kind"]>;
+  readonly candidates: readonly string[] | undefined;
+
+  constructor(kind: NonNullable<Fault["kind"]>, message: string, candidates?: readonly string[]) {
+    super(message);
+    this.kind = kind;
+    this.candidates = candidates;
+  }
+}
+
+export function toFault(error: unknown): Fault {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const { code, errno } = error as NodeJS.ErrnoException;
+  return {
+    message: error.message,
+    ...(error instanceof WorkerFault && { kind: error.kind }),
+    ...(error instanceof WorkerFault && error.candidates && { candidates: error.candidates }),
+    ...(typeof code === "string" && { code }),
+    ...(typeof errno === "number" && { errno }),
+    ...(error.stack !== undefined && { stack: error.stack }),
+  };
+}
+
+const hostCodes = new Set(["ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE", "ENFILE", "ENOMEM"]);
+const hostTexts =
+  /No space left on device|quota exceeded|Read-only file system|Input\/output error|Too many open files/i;
+
+/** Whether this host's disk or its limits are at fault: trying another way would fail as well. */
+export function isHostFault(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return hostCodes.has((error as NodeJS.ErrnoException).code ?? "") || hostTexts.test(error.message);
+}

@@ -1,0 +1,137 @@
+/**
+ * Owns making the `.git` of a workspace: what `git clone` of the upstream would have made, from the mirror.
+ *
+ * Invariants:
+ * 1. Made from the mirror and the request alone; nothing of an earlier `.git` flows in.
+ * 2. Complete in itself: objects are linked or copied, never borrowed (`objects/info/alternates`).
+ * 3. It shows the upstream's branches and tags, one local branch at most, and nothing else that the mirror has.
+ * 4. No trace of the mirror's path.
+ */
+import {
+  appendFileSync,
+  constants,
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import type { CheckoutTarget, WorkspaceIdentity } from "../../ports/git-engine.js";
+import { git } from "./nodegit.js";
+import { formatPacked, isRefName, type Ref, type RefTable } from "./refs.js";
+import { removeTree } from "./trash.js";
+
+const zeroId = "0".repeat(40);
+const origin = "refs/remotes/origin/";
+const heads = "refs/heads/";
+
+export interface GitDirectoryRequest extends WorkspaceIdentity {
+  readonly mirror: string;
+  readonly table: RefTable;
+  readonly target: CheckoutTarget;
+}
+
+/** Makes `<work>/.git`, with `work` as an empty directory around it that the caller moves it out of. */
+export async function makeGitDirectory(work: string, request: GitDirectoryRequest): Promise<void> {
+  removeTree(work);
+  mkdirSync(dirname(work), { recursive: true });
+  const repository = await git.Repository.init(work, 0);
+  repository.cleanup();
+  const directory = join(work, ".git");
+  linkObjects(join(request.mirror, "objects"), join(directory, "objects"));
+  appendFileSync(join(directory, "config"), configuration(request));
+  writeRefs(directory, request);
+}
+
+/** Puts the `.git` that was made in `work` in its place. Nothing may be there. */
+export function placeGitDirectory(work: string, path: string): void {
+  renameSync(join(work, ".git"), join(path, ".git"));
+  removeTree(work);
+}
+
+function writeRefs(directory: string, request: GitDirectoryRequest): void {
+  const { table, target } = request;
+  const refs = new Map<string, Ref>();
+  for (const [name, ref] of table.refs) {
+    if (name.startsWith(heads)) refs.set(origin + name.slice(heads.length), ref);
+    else if (name.startsWith("refs/tags/")) refs.set(name, ref);
+  }
+  if (refs.size > 0) writeFileSync(join(directory, "packed-refs"), formatPacked(refs));
+
+  const defaultRef = origin + table.head.slice(heads.length);
+  if (table.head.startsWith(heads) && refs.has(defaultRef)) {
+    writeBelow(directory, `${origin}HEAD`, `ref: ${defaultRef}\n`);
+    writeBelow(directory, `logs/${origin}HEAD`, reflogLine(refs.get(defaultRef)?.id ?? zeroId, request));
+  }
+  if (target.head !== "" && !isRefName(target.head)) throw new Error("not a ref name");
+  const head = target.head === "" ? target.commit : `ref: ${target.head}`;
+  writeFileSync(join(directory, "HEAD"), `${head}\n`);
+  if (target.commit === "") return;
+  writeBelow(directory, "logs/HEAD", reflogLine(target.commit, request));
+  if (target.head === "") return;
+  writeBelow(directory, target.head, `${target.commit}\n`);
+  writeBelow(directory, `logs/${target.head}`, reflogLine(target.commit, request));
+}
+
+function writeBelow(directory: string, name: string, content: string): void {
+  const path = join(directory, name);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, content);
+}
+
+function reflogLine(id: string, request: GitDirectoryRequest): string {
+  const { name, email } = request.author ?? { name: "leasehold", email: "leasehold@localhost" };
+  const who = `${clean(name)} <${clean(email)}> ${Math.floor(Date.now() / 1000)} +0000`;
+  return `${zeroId} ${id} ${who}\tclone: from ${request.origin}\n`;
+}
+
+/** Without the characters that end a name in git's formats. */
+function clean(text: string): string {
+  return text.replace(/[\x00-\x1f<>]/g, "");
+}
+
+function configuration(request: GitDirectoryRequest): string {
+  const { author, origin: url, target } = request;
+  const lines = ['[remote "origin"]', `\turl = ${quote(url)}`, `\tfetch = +${heads}*:${origin}*`];
+  if (target.head !== "" && target.tracking) {
+    const branch = target.head.slice(heads.length);
+    lines.push(`[branch ${quote(branch)}]`, "\tremote = origin", `\tmerge = ${quote(target.head)}`);
+  }
+  if (author) lines.push("[user]", `\tname = ${quote(author.name)}`, `\temail = ${quote(author.email)}`);
+  return `${lines.join("\n")}\n`;
+}
+
+function quote(text: string): string {
+  return `"${text.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n")}"`;
+}
+
+/** Invariant 2. Packs before their indexes: an index without its pack is a broken repository. */
+function linkObjects(from: string, to: string): void {
+  const packs = readdirSync(join(from, "pack"));
+  mkdirSync(join(to, "pack"), { recursive: true });
+  for (const suffix of [".pack", ".idx"]) {
+    for (const name of packs) {
+      if (name.startsWith("pack-") && name.endsWith(suffix)) link(join(from, "pack", name), join(to, "pack", name));
+    }
+  }
+  for (const name of readdirSync(from)) {
+    if (!/^[0-9a-f]{2}$/.test(name)) continue;
+    mkdirSync(join(to, name), { recursive: true });
+    for (const object of readdirSync(join(from, name))) {
+      if (/^[0-9a-f]{38}$/.test(object)) link(join(from, name, object), join(to, name, object));
+    }
+  }
+}
+
+function link(from: string, to: string): void {
+  try {
+    linkSync(from, to);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Another file system, one that has no links, or one that is at its limit of links to a file.
+    if (code !== "EXDEV" && code !== "EPERM" && code !== "EMLINK" && code !== "ENOTSUP") throw error;
+    copyFileSync(from, to, constants.COPYFILE_FICLONE);
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * The entry of a worker process: takes one call at a time from the server and answers it.
+ *
+ * Invariants:
+ * 1. It dies with the server: the channel's end is its end, at once, also while libgit2's threads hang.
+ * 2. Only the server ends it: signals that a terminal or a service manager sends to the whole group are ignored,
+ *    so that calls finish while the server drains.
+ */
+import type { CallMessage, Operations, WorkerMessage } from "../protocol.js";
+import { cleanWorkspace } from "./clean.js";
+import { discardWorkspace } from "./discard.js";
+import { toFault } from "./fault.js";
+import { cloneMirror, fetchMirror } from "./mirror.js";
+import { inspectMirror } from "./mirror-check.js";
+import { prepareWorkspace } from "./prepare.js";
+import { resolveRevision } from "./resolve.js";
+import { emptyTrash } from "./trash.js";
+
+const operations: Operations = {
+  cloneMirror,
+  fetchMirror,
+  inspectMirror,
+  resolve: resolveRevision,
+  prepareWorkspace,
+  cleanWorkspace,
+  discardWorkspace,
+  emptyTrash: async (trash) => emptyTrash(trash),
+};
+
+function send(message: WorkerMessage): void {
+  process.send?.(message, undefined, undefined, () => {});
+}
+
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+
+process.on("message", (message: CallMessage) => {
+  send({ kind: "started" });
+  // The table's own types tie each name to its job; what came over the channel has lost them.
+  const operation = operations[message.operation] as (job: unknown, report: unknown) => Promise<unknown>;
+  operation(message.job, (progress: never) => send({ kind: "progress", progress })).then(
+    (answer) => send({ kind: "done", answer, rss: process.memoryUsage.rss() }),
+    (error: unknown) => send({ kind: "failed", fault: toFault(error), rss: process.memoryUsage.rss() }),
+  );
+});
+send({ kind: "ready" });

@@ -1,0 +1,100 @@
+/**
+ * Owns making a workspace, and moving a clean one to another commit.
+ *
+ * Invariants:
+ * 1. Afterwards the workspace is what a fresh clone at the target would be, whichever way was taken.
+ * 2. What stands in the way of a fresh clone is renamed aside first, never merged with.
+ */
+import { copyFileSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { CheckoutTarget, PrepareWorkspaceRequest, WorkspaceIdentity } from "../../ports/git-engine.js";
+import { checkOutAll, checkOutChanges, indexPath } from "./checkout.js";
+import { isHostFault } from "./fault.js";
+import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
+import { type RefTable, readRefs } from "./refs.js";
+import { replaceByCopy } from "./replace-file.js";
+import { removeTree } from "./trash.js";
+
+/** Suffixes of a workspace's path, for what is being made and what is being replaced. */
+const suffix = { made: ".git-new", replaced: ".git-old", aside: ".aside" } as const;
+
+export async function prepareWorkspace(request: PrepareWorkspaceRequest): Promise<void> {
+  const { mirror, path, trustedIndex, from } = request;
+  const table = readRefs(mirror);
+  const target = targetOf(request, table);
+  if (from && target.commit && isDirectory(path) && isDirectory(join(path, ".git")) && isFile(trustedIndex)) {
+    try {
+      return await moveWorkspace({ ...request, table, target, from });
+    } catch (error) {
+      if (isHostFault(error)) throw error;
+    }
+  }
+  const aside = `${path}${suffix.aside}`;
+  removeTree(aside);
+  if (lstatSync(path, { throwIfNoEntry: false })) renameSync(path, aside);
+  await makeWorkspace({ ...request, table, target });
+  removeTree(aside);
+}
+
+/** A fresh clone at `path`, where nothing is. */
+export async function makeWorkspace(request: Making): Promise<void> {
+  const { path, target } = request;
+  const work = `${path}${suffix.made}`;
+  await makeGitDirectory(work, request);
+  mkdirSync(path, { recursive: true });
+  placeGitDirectory(work, path);
+  if (target.commit !== "") await checkOutAll(path, target.commit);
+  saveTrustedIndex(path, request.trustedIndex);
+}
+
+export interface Making extends WorkspaceIdentity {
+  readonly mirror: string;
+  readonly path: string;
+  readonly trustedIndex: string;
+  readonly table: RefTable;
+  readonly target: CheckoutTarget;
+}
+
+/** Moves the clean workspace to the target: a fresh `.git`, and only the files that differ. */
+async function moveWorkspace(request: Making & { readonly from: string }): Promise<void> {
+  const { path, trustedIndex, target, from } = request;
+  const replaced = `${path}${suffix.replaced}`;
+  const work = `${path}${suffix.made}`;
+  await makeGitDirectory(work, request);
+  copyFileSync(trustedIndex, indexPath(work));
+  removeTree(replaced);
+  renameSync(join(path, ".git"), replaced);
+  placeGitDirectory(work, path);
+  await checkOutChanges(path, from, target.commit, []);
+  saveTrustedIndex(path, trustedIndex);
+  removeTree(replaced);
+}
+
+/** Copies the index out of reach of whoever gets the workspace. An unborn one has none. */
+export function saveTrustedIndex(path: string, trustedIndex: string): void {
+  if (isFile(indexPath(path))) replaceByCopy(indexPath(path), trustedIndex);
+  else rmSync(trustedIndex, { force: true });
+}
+
+/** Reads the trusted index and when it was written; undefined if there is none. */
+export function readTrustedIndex(
+  trustedIndex: string,
+): { readonly bytes: Buffer; readonly writtenMs: number } | undefined {
+  const stat = lstatSync(trustedIndex, { throwIfNoEntry: false });
+  return stat?.isFile() ? { bytes: readFileSync(trustedIndex), writtenMs: stat.mtimeMs } : undefined;
+}
+
+/** A new branch follows `origin` only if a branch of its name is there. */
+function targetOf(request: PrepareWorkspaceRequest, table: RefTable): CheckoutTarget {
+  if (request.branch === undefined || request.branch === "") return request.target;
+  const head = `refs/heads/${request.branch}`;
+  return { commit: request.target.commit, head, tracking: table.refs.has(head) };
+}
+
+export function isDirectory(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+function isFile(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+}

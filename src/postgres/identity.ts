@@ -1,0 +1,9 @@
+/** Owns who this process is to the database. */
+export interface Identity {
+  readonly hostId: number;
+  readonly hostName: string;
+  /** Row in `servers` that attends the tickets of this process's callers; the same for the process's whole life. */
+  readonly deskId: bigint;
+  /** Row in `servers` under which this process last owned its host; a new one each time it gains ownership. */
+  ownerId: bigint;
+}

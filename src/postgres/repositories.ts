@@ -1,0 +1,222 @@
+/** Implements the port `RepositoryStore` over migrations/0007_repositories.sql. */
+import { createHash } from "node:crypto";
+import {
+  type Mirror,
+  type MirrorProgress,
+  type Repository,
+  type RepositoryOverview,
+  type RepositorySettings,
+  repositoryNamePattern,
+} from "../domain/repository.js";
+import type { MirrorUpdate, RegisterOutcome, RepositoryStore } from "../ports/repository-store.js";
+import { only, run, type Sql } from "./client.js";
+import type { Identity } from "./identity.js";
+import { type RepositoryRow, toRepository } from "./rows.js";
+
+interface MirrorRow {
+  mirror_state: Mirror["state"] | null;
+  problem: string;
+  default_branch: string;
+  refs_version: string;
+  fetch_time: Date | null;
+  fetch_age_ms: number | null;
+  received_objects: string;
+  total_objects: string;
+  received_bytes: string;
+}
+
+interface CountRow {
+  preparing: number;
+  idle: number;
+  leased: number;
+  cleaning: number;
+  quarantined: number;
+}
+
+export class PostgresRepositories implements RepositoryStore {
+  readonly #sql: Sql;
+  readonly #identity: Identity;
+
+  constructor(sql: Sql, identity: Identity) {
+    this.#sql = sql;
+    this.#identity = identity;
+  }
+
+  async register(name: string, settings: RepositorySettings): Promise<RegisterOutcome> {
+    const wanted = name || derivedName(settings.url);
+    const digest = createHash("sha256").update(settings.url).digest("hex").slice(0, 8);
+    const fallback = `${wanted.slice(0, 54)}-${digest}`;
+    const row = only(
+      await run(
+        () => this.#sql<{ outcome: "registered" | "same" | "differs"; repository: number }[]>`
+          select outcome, repository from register_repository(${wanted}, ${fallback}, ${settings.url}, ${settings.minIdle},
+            ${settings.maxWorkspaces}, ${settings.stablePath}, ${settings.credential}, ${this.#sql.json(settings.labels)},
+            ${settings.paused}, ${name !== ""})`,
+      ),
+    );
+    const repository = await this.byId(row.repository);
+    if (!repository) return this.register(name, settings);
+    return row.outcome === "differs" ? { kind: "differs", existing: repository } : { kind: row.outcome, repository };
+  }
+
+  async byName(name: string): Promise<Repository | undefined> {
+    const [row] = await run(() => this.#sql<RepositoryRow[]>`select * from repositories where name = ${name}`);
+    return row && toRepository(row);
+  }
+
+  async byUrl(url: string): Promise<Repository | undefined> {
+    const [row] = await run(() => this.#sql<RepositoryRow[]>`select * from repositories where url = ${url}`);
+    return row && toRepository(row);
+  }
+
+  async byId(id: number): Promise<Repository | undefined> {
+    const [row] = await run(() => this.#sql<RepositoryRow[]>`select * from repositories where id = ${id}`);
+    return row && toRepository(row);
+  }
+
+  async update(name: string, changes: Partial<RepositorySettings>): Promise<Repository | undefined> {
+    const [row] = await run(
+      () => this.#sql<RepositoryRow[]>`
+        update repositories set
+          url = coalesce(${changes.url ?? null}::text, url),
+          min_idle = coalesce(${changes.minIdle ?? null}::int, min_idle),
+          max_workspaces = coalesce(${changes.maxWorkspaces ?? null}::int, max_workspaces),
+          stable_path = coalesce(${changes.stablePath ?? null}::bool, stable_path),
+          credential = coalesce(${changes.credential ?? null}::text, credential),
+          labels = case when ${changes.labels !== undefined}::bool then ${this.#sql.json(changes.labels ?? {})}::jsonb else labels end,
+          paused = coalesce(${changes.paused ?? null}::bool, paused)
+         where name = ${name} returning *`,
+    );
+    return row && toRepository(row);
+  }
+
+  async list(
+    after: string,
+    limit: number,
+    labels: Readonly<Record<string, string>>,
+    name?: string,
+  ): Promise<readonly RepositoryOverview[]> {
+    const rows = await run(
+      () => this.#sql<(RepositoryRow & MirrorRow & CountRow)[]>`
+        select r.*, m.state as mirror_state, m.problem, m.default_branch, m.refs_version, m.fetch_time,
+               (extract(epoch from clock_timestamp() - m.fetch_time) * 1000)::float8 as fetch_age_ms,
+               m.received_objects, m.total_objects, m.received_bytes, c.*
+          from repositories r
+          left join lateral (select * from mirrors x where x.repository_id = r.id
+                              order by x.host_id = ${this.#identity.hostId} desc, x.fetch_time desc nulls last limit 1) m on true
+          cross join lateral (
+            select count(*) filter (where w.state = 'PREPARING')::int as preparing, count(*) filter (where w.state = 'IDLE')::int as idle,
+                   count(*) filter (where w.state = 'LEASED')::int as leased, count(*) filter (where w.state = 'CLEANING')::int as cleaning,
+                   count(*) filter (where w.state = 'QUARANTINED')::int as quarantined
+              from workspaces w where w.repository_id = r.id and w.state <> 'RETIRED') c
+         where r.name > ${after} and (${name || null}::text is null or r.name = ${name || null}::text)
+           and r.labels @> ${this.#sql.json(labels)}::jsonb
+         order by r.name limit ${limit}`,
+    );
+    return rows.map((row) => {
+      const { preparing, idle, leased, cleaning, quarantined } = row;
+      const mirror = toMirror(row);
+      const counts = { preparing, idle, leased, cleaning, quarantined };
+      return { repository: toRepository(row), counts, ...(mirror ? { mirror } : {}) };
+    });
+  }
+
+  async remove(name: string, force: boolean): ReturnType<RepositoryStore["remove"]> {
+    const row = only(
+      await run(
+        () => this.#sql<{ outcome: "removing" | "unknown" | "in-use"; leases: number; quarantined: number }[]>`
+          select * from remove_repository(${name}, ${force})`,
+      ),
+    );
+    const { outcome, leases, quarantined } = row;
+    return outcome === "in-use" ? { kind: outcome, leases, quarantined } : { kind: outcome };
+  }
+
+  async finishRemovals(): Promise<readonly string[]> {
+    const rows = await run(() => this.#sql<{ name: string }[]>`select name from finish_removals() as name`);
+    return rows.map((row) => row.name);
+  }
+
+  async mirror(repositoryId: number): Promise<Mirror | undefined> {
+    const [row] = await run(
+      () => this.#sql<MirrorRow[]>`
+        select state as mirror_state, problem, default_branch, refs_version, fetch_time,
+               (extract(epoch from clock_timestamp() - fetch_time) * 1000)::float8 as fetch_age_ms,
+               received_objects, total_objects, received_bytes
+          from mirrors where repository_id = ${repositoryId} and host_id = ${this.#identity.hostId}`,
+    );
+    return row && toMirror(row);
+  }
+
+  async updateMirror(repositoryId: number, update: MirrorUpdate): Promise<Mirror> {
+    const ago = update.fetchedMsAgo === undefined ? null : update.fetchedMsAgo / 1000;
+    await run(
+      () => this.#sql`
+        select update_mirror(${repositoryId}, ${this.#identity.hostId}, ${update.state}, ${update.problem}, ${update.defaultBranch},
+          ${update.digest}, make_interval(secs => ${ago}::float8))`,
+    );
+    const mirror = await this.mirror(repositoryId);
+    if (!mirror) throw new Error(`repository ${repositoryId} was removed while its mirror was updated`);
+    return mirror;
+  }
+
+  async reportProgress(repositoryId: number, progress: MirrorProgress): Promise<void> {
+    await run(
+      () => this.#sql`
+        update mirrors set received_objects = ${progress.receivedObjects}, total_objects = ${progress.totalObjects},
+               received_bytes = ${progress.receivedBytes}
+         where repository_id = ${repositoryId} and host_id = ${this.#identity.hostId} and state <> 'READY'`,
+    );
+  }
+
+  async dueMirrors(limit: number): Promise<readonly Repository[]> {
+    const rows = await run(
+      () => this.#sql<RepositoryRow[]>`
+        select r.* from repositories r
+          left join mirrors m on m.repository_id = r.id and m.host_id = ${this.#identity.hostId}
+         where not r.removing and coalesce(m.state, '') <> 'READY' and (m.retry_time is null or m.retry_time < clock_timestamp())
+           -- other hosts make a mirror when they need one
+           and (m.state is not null or not exists (select from mirrors x where x.repository_id = r.id))
+         order by r.id limit ${limit}`,
+    );
+    return rows.map(toRepository);
+  }
+}
+
+/** The URL's last path segment, without `.git`, made to fit the pattern of names. */
+function derivedName(url: string): string {
+  const segment =
+    url
+      .replace(/[/\\]+$/, "")
+      .replace(/(\/\.git|\.git)$/, "")
+      .split(/[/:\\]/)
+      .at(-1) ?? "";
+  const name = segment
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, "-")
+    .replace(/^[^a-z0-9]+/, "")
+    .slice(0, 63);
+  return repositoryNamePattern.test(name) ? name : "repository";
+}
+
+function toMirror(row: MirrorRow): Mirror | undefined {
+  if (row.mirror_state === null) return undefined;
+  const receivedObjects = Number(row.received_objects);
+  return {
+    state: row.mirror_state,
+    problem: row.problem,
+    defaultBranch: row.default_branch,
+    refsVersion: BigInt(row.refs_version),
+    ...(row.fetch_time ? { fetchTime: row.fetch_time } : {}),
+    ...(row.fetch_age_ms === null ? {} : { fetchAgeMs: row.fetch_age_ms }),
+    ...(receivedObjects > 0
+      ? {
+          progress: {
+            receivedObjects,
+            totalObjects: Number(row.total_objects),
+            receivedBytes: Number(row.received_bytes),
+          },
+        }
+      : {}),
+  };
+}

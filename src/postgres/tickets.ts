@@ -1,0 +1,153 @@
+/** Implements the port's `TicketDesk` and `TicketBoard` over migrations/0004_tickets.sql. */
+import { randomUUID } from "node:crypto";
+import type { FailureRecord } from "../domain/failure.js";
+import type { LeaseKey } from "../domain/lease.js";
+import type {
+  ActivateRequest,
+  Grant,
+  GrantOutcome,
+  GrantRequest,
+  OpenedTicket,
+  OpenTicket,
+  Ticket,
+  TicketBoard,
+  TicketDesk,
+  TicketOutcome,
+  TicketSpec,
+} from "../ports/lease-store.js";
+import { integers, type Json, only, run, type Sql } from "./client.js";
+import type { Identity } from "./identity.js";
+import { type LeaseRow, toGrant, type WorkspaceRow, workspaceName, workspaceNumber } from "./rows.js";
+
+export class PostgresTickets implements TicketDesk, TicketBoard {
+  readonly #sql: Sql;
+  readonly #identity: Identity;
+
+  constructor(sql: Sql, identity: Identity) {
+    this.#sql = sql;
+    this.#identity = identity;
+  }
+
+  async open(request: OpenTicket): Promise<OpenedTicket> {
+    const kept = request.requestId !== "";
+    // our own id makes the statement safe to send again after a lost reply
+    const requestId = kept ? request.requestId : randomUUID();
+    const { caller, digest, repositoryId, hostId } = request;
+    const row = only(
+      await run(
+        () => this.#sql<{ outcome: "opened" | "joined" | "leased" | "reused"; ticket: string }[]>`
+          select outcome, ticket from open_ticket(${String(this.#identity.deskId)}, ${caller}, ${requestId}, ${kept}, ${digest},
+            ${repositoryId}, ${hostId}, ${this.#sql.json(request.spec as unknown as Json)})`,
+      ),
+    );
+    const ticketId = BigInt(row.ticket);
+    if (row.outcome === "reused") return { kind: "reused" };
+    if (row.outcome !== "leased") return { kind: row.outcome, ticketId };
+    const grant = await this.#grantOf(ticketId);
+    // its lease was forgotten between the two statements: as good as never asked for
+    return grant ? { kind: "leased", ticketId, grant } : this.open(request);
+  }
+
+  async read(ticketId: bigint): Promise<TicketOutcome> {
+    const [row] = await run(
+      () => this.#sql<{ state: "OPEN" | "WAITING" | "GRANTED" | "LEASED" | "FAILED"; failure: FailureRecord | null }[]>`
+        with attended as (
+          update tickets set server_id = ${String(this.#identity.deskId)}, leave_time = null
+           where id = ${String(ticketId)} and state in ('OPEN', 'WAITING', 'GRANTED') and not is_alive(server_id)
+        )
+        select state, failure from tickets where id = ${String(ticketId)}`,
+    );
+    if (!row) return { kind: "gone" };
+    if (row.failure) return { kind: "failed", failure: row.failure };
+    if (row.state !== "LEASED") return { kind: "pending", state: row.state as "OPEN" | "WAITING" | "GRANTED" };
+    const grant = await this.#grantOf(ticketId);
+    return grant ? { kind: "leased", grant } : { kind: "gone" };
+  }
+
+  async leave(ticketId: bigint, forget: boolean): Promise<{ position: number; gone: boolean }> {
+    const row = only(
+      await run(
+        () => this.#sql<{ place: number; gone: boolean }[]>`
+          select place, gone from leave_ticket(${String(this.#identity.deskId)}, ${String(ticketId)}, ${forget})`,
+      ),
+    );
+    return { position: row.place, gone: row.gone };
+  }
+
+  async pending(known: readonly bigint[]): Promise<readonly Ticket[]> {
+    const rows = await run(
+      () => this.#sql<{ id: string; repository_id: number; spec: TicketSpec }[]>`
+        select t.id, t.repository_id, t.spec from tickets t
+         where t.host_id = ${this.#identity.hostId} and t.state in ('OPEN', 'WAITING') and t.id <> all (${integers(known)}::bigint[])
+           and is_alive(t.server_id)
+         order by t.id limit 1000`,
+    );
+    return rows.map((row) => ({ ticketId: BigInt(row.id), repositoryId: row.repository_id, spec: row.spec }));
+  }
+
+  async grant(request: GrantRequest): Promise<GrantOutcome> {
+    const { ticketId, commit, head, refsVersion, workspaceRoot } = request;
+    const row = only(
+      await run(
+        () => this.#sql<GrantRow[]>`
+          select * from grant_ticket(${String(this.#identity.ownerId)}, ${String(ticketId)}, ${commit}, ${head},
+            ${String(refsVersion)}, ${workspaceRoot})`,
+      ),
+    );
+    if (row.outcome === "waiting" || row.outcome === "exhausted") return { kind: row.outcome, position: row.place };
+    if (row.outcome !== "granted") return { kind: row.outcome };
+    return {
+      kind: "granted",
+      key: { workspaceId: workspaceName(row.workspace), fence: BigInt(row.granted_fence) },
+      path: row.granted_path,
+      from: row.from_commit,
+      source: row.origin,
+    };
+  }
+
+  async activate(request: ActivateRequest): Promise<Grant | undefined> {
+    const { ticketId, key, commit, head, refsVersion, source, fetchTime, timings } = request;
+    const row = only(
+      await run(
+        () => this.#sql<{ activated: boolean }[]>`
+          select activate_ticket(${String(this.#identity.ownerId)}, ${String(ticketId)}, ${workspaceNumber(key.workspaceId)},
+            ${String(key.fence)}, ${commit}, ${head}, ${String(refsVersion)}, ${source}, ${fetchTime ?? null},
+            ${this.#sql.json(timings as unknown as Json)}) as activated`,
+      ),
+    );
+    return row.activated ? this.#grantOf(ticketId) : undefined;
+  }
+
+  async giveBack(ticketId: bigint, key: LeaseKey, to: "IDLE" | "CLEANING"): Promise<void> {
+    await run(
+      () => this
+        .#sql`select give_back(${String(this.#identity.ownerId)}, ${String(ticketId)}, ${workspaceNumber(key.workspaceId)},
+        ${String(key.fence)}, ${to})`,
+    );
+  }
+
+  async fail(ticketId: bigint, failure: FailureRecord): Promise<void> {
+    await run(() => this.#sql`select fail_ticket(${String(ticketId)}, ${this.#sql.json(failure as unknown as Json)})`);
+  }
+
+  async #grantOf(ticketId: bigint): Promise<Grant | undefined> {
+    const [row] = await run(
+      () => this.#sql<(WorkspaceRow & LeaseRow)[]>`
+        select w.*, l.* from tickets t
+          join lease_rows l on l.lease_workspace = t.workspace_id and l.lease_fence = t.fence
+          join workspace_rows w on w.id = t.workspace_id
+         where t.id = ${String(ticketId)}`,
+    );
+    return row && toGrant(row);
+  }
+}
+
+interface GrantRow {
+  outcome: "granted" | "waiting" | "exhausted" | "gone" | "paused";
+  place: number;
+  workspace: string;
+  granted_fence: string;
+  granted_path: string;
+  from_commit: string;
+  origin: "exact" | "idle" | "new";
+}

@@ -1,0 +1,57 @@
+/**
+ * Implements the port `Wake` with LISTEN and NOTIFY.
+ *
+ * Invariants:
+ * 1. NOTIFY is never inside a transition (its commit lock is global): at most one every few milliseconds, on its own.
+ * 2. It is a hint: losing one costs a second, never an event.
+ */
+import type { Wake } from "../ports/wake.js";
+import type { Sql } from "./client.js";
+
+const channel = "leasehold";
+const debounceMs = 5;
+
+export class PostgresWake implements Wake {
+  readonly #sql: Sql;
+  readonly #listeners = new Set<() => void>();
+  #timer: NodeJS.Timeout | undefined;
+  #unlisten: (() => Promise<void>) | undefined;
+
+  constructor(sql: Sql) {
+    this.#sql = sql;
+  }
+
+  /** Begins to listen. The driver listens again by itself after its connection broke. */
+  async start(): Promise<void> {
+    const listening = await this.#sql.listen(
+      channel,
+      () => this.#fire(),
+      () => this.#fire(),
+    );
+    this.#unlisten = listening.unlisten;
+  }
+
+  hint(): void {
+    this.#fire();
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      // lost if the database is away: others look once a second
+      this.#sql`select pg_notify(${channel}, '')`.catch(() => {});
+    }, debounceMs);
+  }
+
+  onHint(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#listeners.clear();
+    await this.#unlisten?.().catch(() => {});
+  }
+
+  #fire(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}

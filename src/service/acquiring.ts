@@ -1,0 +1,223 @@
+/**
+ * Owns the caller's side of Acquire, on any server: open a ticket, wait for its outcome, hand the lease over.
+ *
+ * Invariants:
+ * 1. Whoever stops waiting leaves its seat, and the last one gives the place up (kept for 30 s with a request id).
+ * 2. A lease whose answer reaches nobody is released.
+ * 3. The token is derived here and is in no log, event or row.
+ */
+import { createHash } from "node:crypto";
+import { Failure, fromRecord } from "../domain/failure.js";
+import { grantTtl, leaseId, type TtlBounds } from "../domain/lease.js";
+import { mintToken, type TokenSecret } from "../domain/lease-token.js";
+import type { Repository } from "../domain/repository.js";
+import type { HostOwnership, HostStore } from "../ports/host-store.js";
+import type { Grant, LeaseStore, TicketDesk, TicketSpec } from "../ports/lease-store.js";
+import type { Wake } from "../ports/wake.js";
+import type { Granting } from "./granting.js";
+import { poolExhausted } from "./granting.js";
+import type { Registry } from "./registry.js";
+import type { Seat, Seats, Settled } from "./seats.js";
+import type { Acquired, AcquireInput, CallContext } from "./services.js";
+
+export interface AcquiringDependencies {
+  readonly desk: TicketDesk;
+  readonly leases: LeaseStore;
+  readonly hosts: HostStore;
+  readonly ownership: HostOwnership;
+  readonly granting: Granting;
+  readonly registry: Registry;
+  readonly seats: Seats;
+  readonly wake: Wake;
+  readonly secret: TokenSecret;
+  readonly ttl: TtlBounds;
+  /** Aborts when the server begins to drain. */
+  readonly draining: AbortSignal;
+}
+
+const maxWaitMs = 24 * 3600_000;
+/** A wait ends this long before the call's own deadline, so that the caller learns its position. */
+const beforeDeadlineMs = 250;
+const lookEveryMs = 1_000;
+
+export class Acquiring {
+  readonly #deps: AcquiringDependencies;
+
+  constructor(deps: AcquiringDependencies) {
+    this.#deps = deps;
+  }
+
+  async acquire(input: AcquireInput, call: CallContext): Promise<Acquired> {
+    const { desk, seats, granting, ownership, draining } = this.#deps;
+    if (draining.aborted) throw drainingFailure();
+    const repository = await this.#deps.registry.forAcquire(input.repository, call);
+    const host = await this.#host(input.host, repository);
+    const spec = this.#spec(input);
+    const opened = await desk.open({
+      caller: call.caller.name,
+      requestId: input.requestId,
+      digest: digestOf(repository, input, spec),
+      repositoryId: repository.id,
+      hostId: host.id,
+      spec,
+    });
+    if (opened.kind === "reused") {
+      throw new Failure("REQUEST_ID_REUSED", "this request id was used before, with other fields");
+    }
+    if (opened.kind === "leased") return this.#acquired(opened.ticketId, opened.grant);
+    const seat = seats.sit(opened.ticketId);
+    if (host.id === ownership.host.id) granting.offer({ ticketId: opened.ticketId, repositoryId: repository.id, spec });
+    else this.#deps.wake.hint();
+    try {
+      const outcome = await this.#outcome(opened.ticketId, seat, input.waitMs, call);
+      if (outcome.kind === "failed") throw fromRecord(outcome.failure);
+      if (outcome.kind === "gone")
+        throw new Failure("HOST_UNAVAILABLE", "the request's place was lost; ask again", { retryAfterMs: 500 });
+      return this.#acquired(opened.ticketId, outcome.grant);
+    } finally {
+      // the ticket is kept or remembered by the store; this only frees the seat
+      if (seat.leave()) await desk.leave(opened.ticketId, false).catch(() => {});
+    }
+  }
+
+  async #host(name: string, repository: Repository): Promise<{ id: number; name: string }> {
+    const { hosts, ownership } = this.#deps;
+    if (name === "" || name === ownership.host.name) {
+      if (ownership.owner) return ownership.host;
+      const own = await hosts.byName(ownership.host.name);
+      if (own?.owned) return own;
+      throw hostUnavailable(ownership.host.name);
+    }
+    if (name === "*") {
+      const chosen = await hosts.choose(repository.id);
+      if (!chosen) throw hostUnavailable("*");
+      return chosen;
+    }
+    const host = await hosts.byName(name);
+    if (!host) throw new Failure("HOST_NOT_FOUND", `there is no host ${name}`, { metadata: { host: name } });
+    if (!host.owned) throw hostUnavailable(name);
+    return host;
+  }
+
+  #spec(input: AcquireInput): TicketSpec {
+    const { revision, holder, labels, maxStalenessMs, branch, author } = input;
+    const ttlMs = grantTtl(input.ttlMs, this.#deps.ttl);
+    return {
+      revision,
+      holder,
+      labels,
+      ttlMs,
+      maxStalenessMs,
+      branch,
+      mayWait: input.waitMs > 0,
+      ...(author ? { author } : {}),
+    };
+  }
+
+  /** Waits until the ticket is settled, the wait has run out, the caller has gone, or the server drains. */
+  #outcome(ticketId: bigint, seat: Seat, waitMs: number, call: CallContext): Promise<Settled> {
+    const { draining, wake, desk, seats } = this.#deps;
+    const left = call.timeLeftMs();
+    const wait = Math.min(waitMs, maxWaitMs, left === undefined ? maxWaitMs : Math.max(left - beforeDeadlineMs, 0));
+    return new Promise<Settled>((resolve, reject) => {
+      let over = waitMs === 0;
+      let looking = false;
+      const undo: (() => void)[] = [];
+      const finish = (end: () => void) => {
+        for (const step of undo.splice(0)) step();
+        end();
+      };
+      const look = async () => {
+        if (looking) return;
+        looking = true;
+        try {
+          const outcome = await desk.read(ticketId);
+          if (outcome.kind !== "pending") seats.settle(ticketId, outcome);
+          else if (outcome.state === "WAITING" && draining.aborted) finish(() => reject(drainingFailure()));
+          else if (outcome.state === "WAITING" && over) await giveUp();
+        } catch {
+          // the database is away: asked again in a second
+        } finally {
+          looking = false;
+        }
+      };
+      const giveUp = async () => {
+        // others with the same request may wait longer: then only this call ends
+        const position = seat.leave() ? (await desk.leave(ticketId, true)).position : 1;
+        finish(() => reject(poolExhausted(Math.max(position, 1))));
+      };
+      const gone = () => finish(() => reject(goneFailure(call)));
+      undo.push(seat.onOutcome((outcome) => finish(() => resolve(outcome))));
+      undo.push(wake.onHint(() => void look()));
+      const every = setInterval(() => void look(), lookEveryMs);
+      undo.push(() => clearInterval(every));
+      const timer = setTimeout(() => {
+        over = true;
+        void look();
+      }, wait);
+      undo.push(() => clearTimeout(timer));
+      const onDrain = () => void look();
+      draining.addEventListener("abort", onDrain);
+      call.signal.addEventListener("abort", gone);
+      undo.push(() => draining.removeEventListener("abort", onDrain));
+      undo.push(() => call.signal.removeEventListener("abort", gone));
+      if (call.signal.aborted) gone();
+    });
+  }
+
+  #acquired(ticketId: bigint, grant: Grant): Acquired {
+    const { secret, seats, leases } = this.#deps;
+    const { lease } = grant;
+    if (lease.endTime) throw leaseLost(lease.endReason ?? "", leaseId(lease));
+    return {
+      grant,
+      token: mintToken(lease, secret),
+      storeId: secret.storeId,
+      undelivered: async () => {
+        if (seats.taken(ticketId)) return;
+        await leases.end(lease, "RELEASED", "CLEAN", false);
+        this.#deps.wake.hint();
+      },
+    };
+  }
+}
+
+export function leaseLost(reason: string, id: string): Failure {
+  const how = reason ? ` (${reason})` : "";
+  return new Failure("LEASE_LOST", `the lease has ended${how}`, { metadata: { lease_id: id, end_reason: reason } });
+}
+
+export function drainingFailure(): Failure {
+  return new Failure("DRAINING", "the server is shutting down", { retryAfterMs: 1_000 });
+}
+
+function hostUnavailable(name: string): Failure {
+  const message = name === "*" ? "no server owns any host" : `no server owns host ${name}`;
+  return new Failure("HOST_UNAVAILABLE", message, { metadata: { host: name }, retryAfterMs: 1_000 });
+}
+
+function goneFailure(call: CallContext): Failure {
+  const left = call.timeLeftMs();
+  return left !== undefined && left <= 0
+    ? new Failure("DEADLINE_EXCEEDED", "the call's deadline has passed")
+    : new Failure("CANCELLED", "the caller has gone");
+}
+
+/** Over all fields but `wait` and the request id itself. */
+function digestOf(repository: Repository, input: AcquireInput, spec: TicketSpec): string {
+  const labels = Object.entries(spec.labels).sort(([a], [b]) => (a < b ? -1 : 1));
+  const { revision, holder, ttlMs, maxStalenessMs, branch, author } = spec;
+  const fields = [
+    repository.id,
+    input.host,
+    revision,
+    holder,
+    ttlMs,
+    maxStalenessMs,
+    branch,
+    author?.name,
+    author?.email,
+    labels,
+  ];
+  return createHash("sha256").update(JSON.stringify(fields)).digest("hex");
+}

@@ -1,0 +1,218 @@
+/**
+ * Owns how the owner of a host serves its tickets: find the commit, take a workspace, prepare it, mint the lease.
+ *
+ * Invariants:
+ * 1. A ticket is served by one task at a time here, and only while this process owns the host.
+ * 2. No file or upstream is touched inside a transaction; every step's result is stored by compare-and-set.
+ * 3. A workspace whose files failed is given to cleaning, and the ticket falls through to another one in the same call.
+ */
+import { asFailure, Failure, toRecord } from "../domain/failure.js";
+import type { Repository } from "../domain/repository.js";
+import type { CheckoutTarget, GitEngine } from "../ports/git-engine.js";
+import type { HostOwnership } from "../ports/host-store.js";
+import type { Grant, GrantOutcome, Ticket, TicketBoard, Timing } from "../ports/lease-store.js";
+import type { Logger } from "../ports/logger.js";
+import type { RepositoryStore } from "../ports/repository-store.js";
+import type { Wake } from "../ports/wake.js";
+import type { Mirrors } from "./mirrors.js";
+import type { Places } from "./places.js";
+import { QueueLine } from "./queue-line.js";
+import type { Seats } from "./seats.js";
+
+export interface GrantingDependencies {
+  readonly board: TicketBoard;
+  readonly repositories: RepositoryStore;
+  readonly mirrors: Mirrors;
+  readonly git: GitEngine;
+  readonly places: Places;
+  readonly ownership: HostOwnership;
+  readonly seats: Seats;
+  readonly wake: Wake;
+  readonly log: Logger;
+}
+
+type Granted = Extract<GrantOutcome, { kind: "granted" }>;
+type Wanted = Awaited<ReturnType<Mirrors["resolve"]>>;
+
+const attempts = 3;
+
+export class Granting {
+  readonly #deps: GrantingDependencies;
+  readonly #running = new Map<bigint, Promise<void>>();
+  readonly #lines = new Map<number, QueueLine>();
+  readonly #granted = new Map<bigint, Granted["key"]>();
+  readonly #stopping = new AbortController();
+  #polling = false;
+
+  constructor(deps: GrantingDependencies) {
+    this.#deps = deps;
+  }
+
+  /** Workspaces that this process is preparing for a ticket. */
+  get preparing(): readonly Granted["key"][] {
+    return [...this.#granted.values()];
+  }
+
+  /** Serves a ticket that was opened here, without waiting to be told of it by the store. */
+  offer(ticket: Ticket): void {
+    if (!this.#deps.ownership.owner || this.#stopping.signal.aborted || this.#running.has(ticket.ticketId)) return;
+    const task = this.#serve(ticket)
+      .catch((error) =>
+        this.#deps.log.error({ err: error, ticket: String(ticket.ticketId) }, "a ticket could not be served"),
+      )
+      .finally(() => this.#running.delete(ticket.ticketId));
+    this.#running.set(ticket.ticketId, task);
+  }
+
+  /** Something may have changed: lets the first of each line ask, and looks for tickets that others opened. */
+  async look(): Promise<void> {
+    for (const line of this.#lines.values()) line.wakeFirst();
+    if (this.#polling || !this.#deps.ownership.owner) return;
+    this.#polling = true;
+    try {
+      for (const ticket of await this.#deps.board.pending([...this.#running.keys()])) this.offer(ticket);
+    } finally {
+      this.#polling = false;
+    }
+  }
+
+  /** Lets waiting tickets go, serves no new ones, and resolves when those that have a workspace are served. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const line of this.#lines.values()) while (line.length > 0) line.wakeFirst();
+    await Promise.all(this.#running.values());
+  }
+
+  async #serve(ticket: Ticket): Promise<void> {
+    const { board, seats, wake } = this.#deps;
+    try {
+      const grant = await this.#grant(ticket);
+      if (grant) seats.settle(ticket.ticketId, { kind: "leased", grant });
+    } catch (error) {
+      const failure = asFailure(error);
+      if (failure.reason === "INTERNAL") this.#deps.log.error({ err: failure.cause ?? failure }, "Acquire failed");
+      await board.fail(ticket.ticketId, toRecord(failure));
+      seats.settle(ticket.ticketId, { kind: "failed", failure: toRecord(failure) });
+    } finally {
+      this.#lines.get(ticket.repositoryId)?.wakeFirst();
+      wake.hint();
+    }
+  }
+
+  /** Undefined: the ticket was withdrawn, or this process no longer owns the host. */
+  async #grant(ticket: Ticket): Promise<Grant | undefined> {
+    const timings: Timing[] = [];
+    const repository = await this.#deps.repositories.byId(ticket.repositoryId);
+    if (!repository || repository.removing) throw new Failure("REPOSITORY_NOT_FOUND", "the repository was removed");
+    const { revision, maxStalenessMs } = ticket.spec;
+    const wanted = await timed(timings, "resolve", () =>
+      this.#deps.mirrors.resolve(repository, revision, maxStalenessMs),
+    );
+    for (let attempt = 1; ; attempt++) {
+      const granted = await this.#claim(ticket, wanted, timings);
+      if (!granted) return undefined;
+      this.#granted.set(ticket.ticketId, granted.key);
+      try {
+        return await this.#deliver(ticket, repository, wanted, granted, timings);
+      } catch (error) {
+        await this.#deps.board.giveBack(ticket.ticketId, granted.key, "CLEANING");
+        this.#deps.log.warn(
+          { err: error, workspace: granted.key.workspaceId, attempt },
+          "a workspace could not be prepared",
+        );
+        if (attempt >= attempts) throw error;
+      } finally {
+        this.#granted.delete(ticket.ticketId);
+      }
+    }
+  }
+
+  /** Takes a workspace, waiting in line for it if need be. */
+  async #claim(ticket: Ticket, wanted: Wanted, timings: Timing[]): Promise<Granted | undefined> {
+    const { board, ownership, places } = this.#deps;
+    const line = this.#line(ticket.repositoryId);
+    const { signal } = ownership;
+    for (;;) {
+      if (signal.aborted || this.#stopping.signal.aborted) return undefined;
+      const outcome = await timed(timings, "grant", () =>
+        board.grant({
+          ticketId: ticket.ticketId,
+          commit: wanted.resolved.commit,
+          head: wanted.resolved.head,
+          refsVersion: wanted.mirror.refsVersion,
+          workspaceRoot: places.workspaceRoot,
+        }),
+      );
+      if (outcome.kind === "granted") return outcome;
+      if (outcome.kind === "gone") return undefined;
+      if (outcome.kind === "paused") throw new Failure("REPOSITORY_PAUSED", "the repository is paused");
+      if (outcome.kind === "exhausted") throw poolExhausted(outcome.position);
+      await timed(timings, "wait", () => line.turn(ticket.ticketId, signal));
+    }
+  }
+
+  async #deliver(
+    ticket: Ticket,
+    repository: Repository,
+    wanted: Wanted,
+    granted: Granted,
+    timings: Timing[],
+  ): Promise<Grant | undefined> {
+    const { board, git, places } = this.#deps;
+    const { branch, author } = ticket.spec;
+    const plain = !branch && !author;
+    const present =
+      granted.source !== "new" && (await timed(timings, "check", () => git.workspaceExists(granted.path)));
+    const untouched = granted.source === "exact" && plain && present;
+    const target: CheckoutTarget = { ...wanted.resolved, tracking: wanted.resolved.head !== "" };
+    if (!untouched) {
+      await timed(timings, "prepare", () =>
+        git.prepareWorkspace({
+          mirror: places.mirror(repository),
+          path: granted.path,
+          trustedIndex: places.trustedIndex(granted.key.workspaceId),
+          origin: repository.url,
+          target,
+          ...(branch ? { branch } : {}),
+          ...(author ? { author } : {}),
+          ...(present ? { from: granted.from } : {}),
+        }),
+      );
+    }
+    const grant = await board.activate({
+      ticketId: ticket.ticketId,
+      key: granted.key,
+      commit: wanted.resolved.commit,
+      head: branch ? `refs/heads/${branch}` : wanted.resolved.head,
+      refsVersion: wanted.mirror.refsVersion,
+      source: !present ? "CREATED" : granted.source === "exact" ? "WARM" : "REUSED",
+      timings,
+      ...(wanted.mirror.fetchTime ? { fetchTime: wanted.mirror.fetchTime } : {}),
+    });
+    // nobody waits for it any more: it is free again, and where its files were changed, cleaned first
+    if (!grant) await board.giveBack(ticket.ticketId, granted.key, untouched ? "IDLE" : "CLEANING");
+    return grant;
+  }
+
+  #line(repositoryId: number): QueueLine {
+    const line = this.#lines.get(repositoryId) ?? new QueueLine();
+    this.#lines.set(repositoryId, line);
+    return line;
+  }
+}
+
+export function poolExhausted(position: number): Failure {
+  return new Failure("POOL_EXHAUSTED", "every workspace of this repository is in use", {
+    metadata: { position: String(position) },
+    retryAfterMs: 1_000,
+  });
+}
+
+async function timed<T>(timings: Timing[], step: string, action: () => Promise<T>): Promise<T> {
+  const start = performance.now();
+  try {
+    return await action();
+  } finally {
+    timings.push({ step, ms: performance.now() - start });
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * Owns the file work of the owned host: making, cleaning, removing workspaces, ahead of and behind the calls.
+ *
+ * Invariants:
+ * 1. Work is done only under a claim (a fence of its own), and its result is thrown away if the claim was lost.
+ * 2. What is to be removed is first renamed into the trash; the trash is emptied behind, one sweep at a time.
+ * 3. At the start of ownership, whatever a crash left is taken up again, and directories that no row wants go to the trash.
+ */
+import { asFailure } from "../domain/failure.js";
+import type { LeaseKey } from "../domain/lease.js";
+import type { CheckoutTarget, GitEngine } from "../ports/git-engine.js";
+import type { HostOwnership } from "../ports/host-store.js";
+import type { Logger } from "../ports/logger.js";
+import type { RepositoryStore } from "../ports/repository-store.js";
+import type { Wake } from "../ports/wake.js";
+import type { Work, WorkResult, WorkspaceStore } from "../ports/workspace-store.js";
+import type { Granting } from "./granting.js";
+import type { Mirrors } from "./mirrors.js";
+import type { Places } from "./places.js";
+
+export interface KeeperDependencies {
+  readonly work: WorkspaceStore;
+  readonly repositories: RepositoryStore;
+  readonly mirrors: Mirrors;
+  readonly granting: Granting;
+  readonly git: GitEngine;
+  readonly places: Places;
+  readonly ownership: HostOwnership;
+  readonly wake: Wake;
+  readonly log: Logger;
+}
+
+const atOnce = 4;
+
+export class Keeper {
+  readonly #deps: KeeperDependencies;
+  readonly #doing = new Map<string, { key: LeaseKey; task: Promise<void> }>();
+  readonly #mirroring = new Map<number, Promise<unknown>>();
+  #looking: Promise<void> | undefined;
+  #again = false;
+  #emptying: Promise<void> | undefined;
+  #trashed = true;
+
+  constructor(deps: KeeperDependencies) {
+    this.#deps = deps;
+  }
+
+  /** Takes up what is due. One look at a time; a call during one makes it look once more. */
+  look(): Promise<void> {
+    if (this.#looking) {
+      this.#again = true;
+      return this.#looking;
+    }
+    this.#looking = this.#lookUntilDone().finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  /** Resolves when nothing is being done. */
+  async settled(): Promise<void> {
+    await this.#looking?.catch(() => {});
+    await Promise.all([...this.#doing.values()].map((doing) => doing.task));
+    await Promise.allSettled(this.#mirroring.values());
+    await this.#emptying;
+  }
+
+  async #lookUntilDone(): Promise<void> {
+    do {
+      this.#again = false;
+      if (!this.#deps.ownership.owner) return;
+      await this.#claim();
+      await this.#mirrorAhead();
+      this.#emptyTrash();
+    } while (this.#again);
+  }
+
+  async #claim(): Promise<void> {
+    const { work, places, granting } = this.#deps;
+    const free = () => atOnce - this.#doing.size;
+    if (free() <= 0) return;
+    const known = [...granting.preparing, ...[...this.#doing.values()].map((doing) => doing.key)];
+    for (const due of await work.claimWork(known, places.workspaceRoot, free())) this.#start(due);
+    if (free() <= 0) return;
+    for (const due of await work.claimMissingIdle(places.workspaceRoot, free())) this.#start(due);
+  }
+
+  #start(due: Work): void {
+    const name = due.key.workspaceId;
+    const task = this.#do(due)
+      .catch((error) => this.#deps.log.error({ err: error, workspace: name }, "file work could not be stored"))
+      .finally(() => {
+        this.#doing.delete(name);
+        this.#deps.wake.hint();
+      });
+    this.#doing.set(name, { key: due.key, task });
+  }
+
+  async #do(due: Work): Promise<void> {
+    const { work, log } = this.#deps;
+    const start = performance.now();
+    let result: WorkResult;
+    try {
+      result = await this.#result(due);
+    } catch (error) {
+      const failure = asFailure(error);
+      log.warn(
+        { err: failure.cause ?? failure, workspace: due.key.workspaceId, attempt: due.attempt },
+        `could not ${due.kind} a workspace`,
+      );
+      result = { kind: "failed", problem: `could not ${due.kind}: ${failure.message}` };
+    }
+    this.#trashed = true;
+    const stored = await work.finishWork(due.key, result);
+    const ms = Math.round(performance.now() - start);
+    log.info({ workspace: due.key.workspaceId, work: due.kind, result: result.kind, stored, ms }, "file work done");
+  }
+
+  async #result(due: Work): Promise<WorkResult> {
+    const { repositories, git, places, mirrors } = this.#deps;
+    const repository = await repositories.byId(due.repositoryId);
+    if (!repository) throw new Error(`workspace ${due.key.workspaceId} is of no repository`);
+    const mirrorPath = places.mirror(repository);
+    const trustedIndex = places.trustedIndex(due.key.workspaceId);
+    const { trash } = places;
+    const { candidates, from, guardWork } = due;
+    if (due.kind === "remove") {
+      const gone = await git.discardWorkspace({ mirror: mirrorPath, candidates, trash, trustedIndex, from, guardWork });
+      return gone.kind === "unsaved" ? unsaved(gone) : { kind: "retired" };
+    }
+    const mirror = await mirrors.whole(repository);
+    const resolved = await git.resolve(mirrorPath, "");
+    const target: CheckoutTarget = { ...resolved, tracking: resolved.head !== "" };
+    const common = { mirror: mirrorPath, path: due.path, trustedIndex, origin: repository.url, target };
+    if (due.kind === "make") await git.prepareWorkspace(common);
+    else {
+      const cleaned = await git.cleanWorkspace({ ...common, candidates, trash, from, guardWork });
+      if (cleaned.kind === "unsaved") return unsaved(cleaned);
+    }
+    return { kind: "idle", commit: resolved.commit, head: resolved.head, refsVersion: mirror.refsVersion };
+  }
+
+  /** Makes mirrors that are not there yet, or whose pause after a failure is over. */
+  async #mirrorAhead(): Promise<void> {
+    const { repositories, mirrors, wake } = this.#deps;
+    for (const repository of await repositories.dueMirrors(4)) {
+      if (this.#mirroring.has(repository.id)) continue;
+      const task = mirrors
+        .fetch(repository)
+        .catch(() => {}) // stored as the repository's problem
+        .finally(() => {
+          this.#mirroring.delete(repository.id);
+          wake.hint();
+        });
+      this.#mirroring.set(repository.id, task);
+    }
+  }
+
+  #emptyTrash(): void {
+    if (!this.#trashed || this.#emptying) return;
+    this.#trashed = false;
+    this.#emptying = this.#deps.git
+      .emptyTrash(this.#deps.places.trash)
+      .catch((error) => this.#deps.log.warn({ err: error }, "the trash could not be emptied"))
+      .finally(() => {
+        this.#emptying = undefined;
+      });
+  }
+
+  /** Removes the mirrors of repositories that were removed, once nothing needs them. */
+  async finishRemovals(): Promise<void> {
+    const { git, places, repositories } = this.#deps;
+    for (const name of await repositories.finishRemovals()) {
+      const mirror = places.mirror({ name });
+      await git.discardWorkspace({
+        mirror,
+        candidates: [mirror],
+        trash: places.mirrorTrash,
+        trustedIndex: "",
+        from: "",
+        guardWork: false,
+      });
+      await git.emptyTrash(places.mirrorTrash);
+    }
+  }
+
+  /** What a crash left: directories that belong to a workspace's row but are not where the row says. */
+  async sweepLeftovers(): Promise<void> {
+    const { git, places, work, log } = this.#deps;
+    const found = await git.listWorkspaces(places.workspaceRoot);
+    for (const path of await work.leftovers(found)) {
+      log.warn({ directory: path }, "removing a directory that a crash left");
+      await git.discardWorkspace({
+        mirror: "",
+        candidates: [path],
+        trash: places.trash,
+        trustedIndex: "",
+        from: "",
+        guardWork: false,
+      });
+    }
+    this.#trashed = true;
+  }
+}
+
+function unsaved(found: { readonly path: string; readonly detail: string }): WorkResult {
+  return { kind: "quarantined", path: found.path, problem: `holds work that exists nowhere else: ${found.detail}` };
+}

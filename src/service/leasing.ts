@@ -1,0 +1,162 @@
+/**
+ * Owns what holders and operators do with workspaces and leases.
+ *
+ * Invariants:
+ * 1. A token is verified before anything is read, so that nothing can be probed without one.
+ * 2. A genuine token is never answered with NOT_FOUND: its lease lives or was lost.
+ * 3. A runner sees and ends its own leases only.
+ */
+import { limitedTo } from "../domain/caller.js";
+import { Failure } from "../domain/failure.js";
+import { grantTtl, type Lease, type LeaseKey } from "../domain/lease.js";
+import { type TokenSecret, verifyToken } from "../domain/lease-token.js";
+import type { Workspace, WorkspaceResult } from "../domain/workspace.js";
+import type { LeaseStore, ReclaimSelector, ResetSelector, WorkspacePool } from "../ports/lease-store.js";
+import type { RepositoryStore } from "../ports/repository-store.js";
+import type { Wake } from "../ports/wake.js";
+import { type Acquiring, type AcquiringDependencies, leaseLost } from "./acquiring.js";
+import type { Heartbeats } from "./heartbeats.js";
+import { repositoryNotFound } from "./registry.js";
+import type {
+  Acquired,
+  AcquireInput,
+  CallContext,
+  ListInput,
+  ReleaseInput,
+  WatchInput,
+  WatchItem,
+  WorkspaceList,
+  Workspaces,
+} from "./services.js";
+import type { Watching } from "./watching.js";
+
+export interface LeasingDependencies {
+  readonly acquiring: Acquiring;
+  readonly heartbeats: Heartbeats;
+  readonly watching: Watching;
+  readonly leases: LeaseStore;
+  readonly pool: WorkspacePool;
+  readonly repositories: RepositoryStore;
+  readonly wake: Wake;
+  readonly secret: TokenSecret;
+  readonly ttl: AcquiringDependencies["ttl"];
+}
+
+const lookEveryMs = 500;
+
+export class Leasing implements Workspaces {
+  readonly #deps: LeasingDependencies;
+
+  constructor(deps: LeasingDependencies) {
+    this.#deps = deps;
+  }
+
+  acquire(input: AcquireInput, call: CallContext): Promise<Acquired> {
+    return this.#deps.acquiring.acquire(input, call);
+  }
+
+  async heartbeat(id: string, token: string, ttlMs: number | undefined, call: CallContext): Promise<Lease> {
+    const key = await this.#verified(id, token, call);
+    const renewed = await this.#deps.heartbeats.renew({
+      ...key,
+      ...(ttlMs === undefined ? {} : { ttlMs: grantTtl(ttlMs, this.#deps.ttl) }),
+    });
+    if (renewed) return renewed;
+    throw leaseLost((await this.#deps.leases.find(key))?.endReason ?? "", id);
+  }
+
+  async release(input: ReleaseInput, call: CallContext): Promise<{ workspace: Workspace; alreadyReleased: boolean }> {
+    const { leases, wake } = this.#deps;
+    const key = await this.#verified(input.leaseId, input.token, call);
+    const ended = await leases.end(key, "RELEASED", input.disposition, false);
+    if (ended.kind === "unknown") throw leaseLost("", input.leaseId);
+    if (ended.kind === "already" && ended.reason !== "RELEASED") throw leaseLost(ended.reason, input.leaseId);
+    if (ended.kind === "ended") wake.hint();
+    const workspace = input.waitForClean ? await this.#whenClean(ended.workspace, call) : ended.workspace;
+    return { workspace, alreadyReleased: ended.kind === "already" };
+  }
+
+  async list(input: ListInput, call: CallContext): Promise<WorkspaceList> {
+    const caller = limitedTo(call.caller);
+    const filter = caller === undefined ? input.filter : { ...input.filter, caller };
+    const page = await this.#deps.pool.list(filter, input.after, input.pageSize + 1);
+    return {
+      workspaces: page.workspaces.slice(0, input.pageSize),
+      more: page.workspaces.length > input.pageSize,
+      revision: page.revision,
+      storeId: this.#deps.secret.storeId,
+    };
+  }
+
+  async get(workspaceId: string, call: CallContext): Promise<Workspace> {
+    const workspace = await this.#deps.pool.get(workspaceId);
+    const caller = limitedTo(call.caller);
+    const hidden = caller !== undefined && workspace?.lease?.caller !== caller;
+    if (!workspace || hidden) throw workspaceNotFound(workspaceId);
+    return workspace;
+  }
+
+  async reclaim(selector: ReclaimSelector): Promise<readonly WorkspaceResult[]> {
+    if (selector.repository) await this.#repositoryExists(selector.repository);
+    const results = await this.#deps.pool.reclaim(selector);
+    if (!selector.dryRun) this.#deps.wake.hint();
+    return results;
+  }
+
+  async reset(selector: ResetSelector): Promise<readonly WorkspaceResult[]> {
+    if (selector.repository) await this.#repositoryExists(selector.repository);
+    const results = await this.#deps.pool.reset(selector);
+    if (selector.workspaceId && results[0]?.reason === "WORKSPACE_NOT_FOUND")
+      throw workspaceNotFound(selector.workspaceId);
+    this.#deps.wake.hint();
+    return results;
+  }
+
+  watch(input: WatchInput, call: CallContext): AsyncIterable<WatchItem> {
+    const caller = limitedTo(call.caller);
+    const filter = caller === undefined ? input.filter : { ...input.filter, caller };
+    return this.#deps.watching.watch({ ...input, filter }, call);
+  }
+
+  async #verified(id: string, token: string, call: CallContext): Promise<LeaseKey> {
+    const key = verifyToken(token, id, this.#deps.secret);
+    if (!key) throw new Failure("TOKEN_INVALID", "the lease token is not one of this lease");
+    const caller = limitedTo(call.caller);
+    if (caller !== undefined && (await this.#deps.leases.find(key))?.caller !== caller) {
+      throw new Failure("TOKEN_INVALID", "the lease token is not one of this caller's leases");
+    }
+    return key;
+  }
+
+  /** Waits until the workspace is no longer being cleaned by the work that this release began. */
+  async #whenClean(workspace: Workspace, call: CallContext): Promise<Workspace> {
+    let now = workspace;
+    while (now.state === "CLEANING" && !call.signal.aborted) {
+      await this.#changeOrTimeout(call.signal);
+      now = (await this.#deps.pool.get(workspace.id)) ?? now;
+    }
+    return now;
+  }
+
+  #changeOrTimeout(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        stop();
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const stop = this.#deps.wake.onHint(done);
+      const timer = setTimeout(done, lookEveryMs);
+      signal.addEventListener("abort", done);
+    });
+  }
+
+  async #repositoryExists(name: string): Promise<void> {
+    if (!(await this.#deps.repositories.byName(name))) throw repositoryNotFound(name);
+  }
+}
+
+function workspaceNotFound(id: string): Failure {
+  return new Failure("WORKSPACE_NOT_FOUND", `there is no workspace ${id}`, { metadata: { workspace: id } });
+}

@@ -1,0 +1,212 @@
+/**
+ * Owns when the owned host's mirrors are made and fetched.
+ *
+ * Invariants:
+ * 1. At most one call upstream per repository runs at a time, and at most one more waits for it.
+ * 2. A caller shares a fetch only if that fetch had not begun to ask the upstream when the caller came.
+ * 3. A failed fetch leaves the mirror READY with what it has; only a mirror that could not be made is FAILED.
+ */
+import { asFailure, Failure } from "../domain/failure.js";
+import type { Mirror, Repository } from "../domain/repository.js";
+import type { Credentials } from "../ports/credentials.js";
+import type { GitEngine, MirrorRefs, Resolved } from "../ports/git-engine.js";
+import type { Logger } from "../ports/logger.js";
+import type { RepositoryStore } from "../ports/repository-store.js";
+import type { Wake } from "../ports/wake.js";
+import type { Places } from "./places.js";
+
+export interface MirrorLimits {
+  readonly fetchMs: number;
+  readonly cloneMs: number;
+}
+
+interface Lane {
+  /** Has begun to ask the upstream. */
+  running?: Promise<Mirror> | undefined;
+  /** Has not yet. */
+  queued?: Promise<Mirror> | undefined;
+}
+
+export interface MirrorDependencies {
+  readonly repositories: RepositoryStore;
+  readonly git: GitEngine;
+  readonly credentials: Credentials;
+  readonly places: Places;
+  readonly limits: MirrorLimits;
+  readonly wake: Wake;
+  readonly log: Logger;
+}
+
+const fullCommit = /^[0-9a-f]{40}$/;
+const requestRef = /^refs\/(pull|merge-requests)\/./;
+
+export class Mirrors {
+  readonly #deps: MirrorDependencies;
+  readonly #lanes = new Map<number, Lane>();
+  /** Repositories whose mirror on disk was found whole by this process. */
+  readonly #whole = new Set<number>();
+
+  constructor(deps: MirrorDependencies) {
+    this.#deps = deps;
+  }
+
+  /** Asks the upstream, sharing the question with others as invariant 2 allows; makes the mirror if there is none. */
+  fetch(repository: Repository): Promise<Mirror> {
+    const lane = this.#lanes.get(repository.id) ?? {};
+    this.#lanes.set(repository.id, lane);
+    if (lane.queued) return lane.queued;
+    const before = lane.running?.catch(() => {}) ?? Promise.resolve();
+    lane.queued = before.then(() => {
+      lane.running = this.#bringUp(repository).finally(() => {
+        lane.running = undefined;
+      });
+      lane.queued = undefined;
+      return lane.running;
+    });
+    return lane.queued;
+  }
+
+  /** A whole mirror, however old; the upstream is asked only if there is none. */
+  async whole(repository: Repository): Promise<Mirror> {
+    const mirror = await this.#deps.repositories.mirror(repository.id);
+    return mirror?.state === "READY" && (await this.#isWhole(repository)) ? mirror : this.fetch(repository);
+  }
+
+  /** Finds what a revision names, in a mirror that asked the upstream at most `maxStalenessMs` ago. */
+  async resolve(
+    repository: Repository,
+    revision: string,
+    maxStalenessMs: number,
+  ): Promise<{ mirror: Mirror; resolved: Resolved }> {
+    const before = await this.#deps.repositories.mirror(repository.id);
+    const usable = before?.state === "READY" && (await this.#isWhole(repository));
+    const fresh =
+      usable && maxStalenessMs > 0 && before.fetchAgeMs !== undefined && before.fetchAgeMs <= maxStalenessMs;
+    if (usable && (fresh || fullCommit.test(revision))) {
+      const found = await this.#find(repository, revision);
+      if (found) return { mirror: before, resolved: found };
+    }
+    const mirror = await this.fetch(repository);
+    if (requestRef.test(revision)) await this.#fetchRequestRef(repository, revision);
+    const resolved = await this.#deps.git.resolve(this.#deps.places.mirror(repository), revision);
+    return { mirror, resolved };
+  }
+
+  async #find(repository: Repository, revision: string): Promise<Resolved | undefined> {
+    try {
+      return await this.#deps.git.resolve(this.#deps.places.mirror(repository), revision);
+    } catch (error) {
+      if (error instanceof Failure && error.reason === "REVISION_NOT_FOUND") return undefined;
+      throw error;
+    }
+  }
+
+  async #isWhole(repository: Repository): Promise<boolean> {
+    if (this.#whole.has(repository.id)) return true;
+    const refs = await this.#deps.git.inspectMirror(this.#deps.places.mirror(repository));
+    if (refs) this.#whole.add(repository.id);
+    return refs !== undefined;
+  }
+
+  async #fetchRequestRef(repository: Repository, ref: string): Promise<void> {
+    const { git, places, limits } = this.#deps;
+    const credential = await this.#deps.credentials.forUrl(repository.url, repository.credential);
+    const refs = await git.fetchMirror({
+      path: places.mirror(repository),
+      url: repository.url,
+      extraRefs: [ref],
+      deadlineMs: limits.fetchMs,
+      ...(credential ? { credential } : {}),
+    });
+    await this.#store(repository, refs, 0);
+  }
+
+  async #bringUp(repository: Repository): Promise<Mirror> {
+    const { repositories, log, wake } = this.#deps;
+    const known = await repositories.mirror(repository.id);
+    const exists = known?.state === "READY" && (await this.#isWhole(repository));
+    const start = performance.now();
+    try {
+      const refs = exists ? await this.#refresh(repository) : await this.#make(repository);
+      const mirror = await this.#store(repository, refs, performance.now() - start);
+      log.info(
+        { repository: repository.name, made: !exists, ms: Math.round(performance.now() - start) },
+        "mirror is up to date",
+      );
+      return mirror;
+    } catch (error) {
+      const failure = asFailure(error);
+      const { reason, message: problem, cause } = failure;
+      // what an upstream does is no defect of ours: its words, without a stack
+      const detail = reason.startsWith("UPSTREAM_")
+        ? { cause: cause instanceof Error ? cause.message : undefined }
+        : { err: cause ?? failure };
+      log.warn({ repository: repository.name, reason, problem, ...detail }, "mirror could not be fetched");
+      if (!exists && failure.reason !== "DATABASE_UNAVAILABLE") {
+        await repositories.updateMirror(repository.id, {
+          state: "FAILED",
+          problem: failure.message,
+          defaultBranch: "",
+          digest: "",
+        });
+        wake.hint();
+      }
+      throw failure;
+    }
+  }
+
+  async #refresh(repository: Repository): Promise<MirrorRefs> {
+    const { git, places, limits } = this.#deps;
+    const credential = await this.#deps.credentials.forUrl(repository.url, repository.credential);
+    const path = places.mirror(repository);
+    try {
+      return await git.fetchMirror({
+        path,
+        url: repository.url,
+        extraRefs: [],
+        deadlineMs: limits.fetchMs,
+        ...(credential ? { credential } : {}),
+      });
+    } catch (error) {
+      if (asFailure(error).reason.startsWith("UPSTREAM_")) throw error;
+      // a damaged mirror is replaced whole; a sound one keeps its failure
+      this.#whole.delete(repository.id);
+      if (await this.#isWhole(repository)) throw error;
+      return this.#make(repository);
+    }
+  }
+
+  async #make(repository: Repository): Promise<MirrorRefs> {
+    const { git, places, limits, repositories, wake, log } = this.#deps;
+    log.info({ repository: repository.name }, "making the mirror");
+    await repositories.updateMirror(repository.id, { state: "MIRRORING", problem: "", defaultBranch: "", digest: "" });
+    const credential = await this.#deps.credentials.forUrl(repository.url, repository.credential);
+    let reported = 0;
+    const refs = await git.cloneMirror({
+      path: places.mirror(repository),
+      staging: places.staging,
+      url: repository.url,
+      deadlineMs: limits.cloneMs,
+      ...(credential ? { credential } : {}),
+      onProgress: (progress) => {
+        if (performance.now() - reported < 500) return;
+        reported = performance.now();
+        repositories.reportProgress(repository.id, progress).catch(() => {});
+      },
+    });
+    this.#whole.add(repository.id);
+    wake.hint();
+    return refs;
+  }
+
+  async #store(repository: Repository, refs: MirrorRefs, fetchedMsAgo: number): Promise<Mirror> {
+    const mirror = await this.#deps.repositories.updateMirror(repository.id, {
+      state: "READY",
+      problem: "",
+      fetchedMsAgo,
+      ...refs,
+    });
+    this.#deps.wake.hint();
+    return mirror;
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * Owns where on this host things are.
+ *
+ * Invariant: everything is below the data directory, the mirror root or the workspace root, by names that are one segment.
+ */
+import { join } from "node:path";
+import { mirrorDirectory, type Repository } from "../domain/repository.js";
+
+export class Places {
+  readonly mirrorRoot: string;
+  readonly workspaceRoot: string;
+  /** On the file system of the workspaces, so that moving something there is one rename. */
+  readonly trash: string;
+  /** On the file system of the mirrors: where they are made. */
+  readonly staging: string;
+  /** On the file system of the mirrors: where they are removed. */
+  readonly mirrorTrash: string;
+  readonly #indexes: string;
+
+  constructor(dataDir: string, mirrorRoot: string, workspaceRoot: string) {
+    this.mirrorRoot = mirrorRoot;
+    this.workspaceRoot = workspaceRoot;
+    const apart = !workspaceRoot.startsWith(`${dataDir}/`);
+    this.trash = apart ? join(workspaceRoot, ".trash") : join(dataDir, "trash");
+    this.staging = join(mirrorRoot, ".staging");
+    this.mirrorTrash = join(mirrorRoot, ".trash");
+    this.#indexes = join(dataDir, "indexes");
+  }
+
+  mirror(repository: Pick<Repository, "name">): string {
+    return join(this.mirrorRoot, mirrorDirectory(repository.name));
+  }
+
+  /** The trusted copy of a workspace's index. */
+  trustedIndex(workspaceId: string): string {
+    return join(this.#indexes, workspaceId);
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * Owns what happens by itself: at every hint, and every second besides, since a hint may be lost.
+ *
+ * Invariants:
+ * 1. Leases are expired by the owner of their host only; the database judges whether it has been well for long enough.
+ * 2. A step that fails is logged and tried again at the next beat; it stops nothing else.
+ */
+import type { EventLog } from "../ports/event-log.js";
+import type { HostOwnership } from "../ports/host-store.js";
+import type { LeaseStore } from "../ports/lease-store.js";
+import type { Logger } from "../ports/logger.js";
+import type { Wake } from "../ports/wake.js";
+import type { WorkspaceStore } from "../ports/workspace-store.js";
+import type { EventTail } from "./event-tail.js";
+import type { Granting } from "./granting.js";
+import type { Keeper } from "./keeper.js";
+
+export interface PulseDependencies {
+  readonly ownership: HostOwnership;
+  readonly wake: Wake;
+  readonly granting: Granting;
+  readonly keeper: Keeper;
+  readonly tail: EventTail;
+  readonly leases: LeaseStore;
+  readonly work: WorkspaceStore;
+  readonly events: EventLog;
+  readonly eventRetentionMs: number;
+  readonly log: Logger;
+}
+
+const beatMs = 1_000;
+const houseEvery = 10;
+
+export class Pulse {
+  readonly #deps: PulseDependencies;
+  readonly #undo: (() => void)[] = [];
+  #beats = 0;
+  #beating: Promise<void> | undefined;
+
+  constructor(deps: PulseDependencies) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    const { wake, ownership } = this.#deps;
+    this.#undo.push(wake.onHint(() => this.#look()));
+    this.#undo.push(ownership.onChange((owner) => owner && this.#begin()));
+    const timer = setInterval(() => {
+      this.#beating ??= this.#beat().finally(() => {
+        this.#beating = undefined;
+      });
+    }, beatMs);
+    this.#undo.push(() => clearInterval(timer));
+    if (ownership.owner) this.#begin();
+  }
+
+  async stop(): Promise<void> {
+    for (const step of this.#undo.splice(0)) step();
+    await this.#beating;
+  }
+
+  #begin(): void {
+    this.#step("take up what a crash left", () => this.#deps.keeper.sweepLeftovers());
+    this.#look();
+  }
+
+  #look(): void {
+    const { tail, granting, keeper } = this.#deps;
+    this.#step("read events", () => tail.look());
+    this.#step("serve tickets", () => granting.look());
+    this.#step("look for file work", () => keeper.look());
+  }
+
+  async #beat(): Promise<void> {
+    const { ownership, leases, wake, work, events, keeper, eventRetentionMs } = this.#deps;
+    this.#look();
+    if (ownership.owner) {
+      await this.#step("expire leases", async () => {
+        if ((await leases.expire()) > 0) wake.hint();
+      });
+    }
+    this.#beats++;
+    if (this.#beats % houseEvery !== 0) return;
+    await this.#step("keep house", () => work.keepHouse(eventRetentionMs));
+    await this.#step("forget old events", () => events.trim(eventRetentionMs));
+    if (ownership.owner) await this.#step("finish removals", () => keeper.finishRemovals());
+  }
+
+  async #step(what: string, action: () => Promise<unknown>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      this.#deps.log.warn({ err: error }, `could not ${what}`);
+    }
+  }
+}

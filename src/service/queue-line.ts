@@ -1,0 +1,42 @@
+/**
+ * Owns the order in which waiting tickets of one queue ask again.
+ *
+ * Invariant: only the first of a line is woken; when it leaves, for whatever reason, the next one is. So a freed workspace
+ * costs one question to the store, not one for each that waits.
+ */
+interface Waiter {
+  readonly ticketId: bigint;
+  readonly wake: () => void;
+}
+
+export class QueueLine {
+  readonly #waiters: Waiter[] = [];
+
+  /** Resolves when it is this ticket's turn to ask, or the signal aborts. */
+  turn(ticketId: bigint, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const waiter: Waiter = {
+        ticketId,
+        wake: () => {
+          signal.removeEventListener("abort", waiter.wake);
+          const at = this.#waiters.indexOf(waiter);
+          if (at >= 0) this.#waiters.splice(at, 1);
+          resolve();
+        },
+      };
+      const after = this.#waiters.findIndex((other) => other.ticketId > ticketId);
+      this.#waiters.splice(after < 0 ? this.#waiters.length : after, 0, waiter);
+      signal.addEventListener("abort", waiter.wake, { once: true });
+      if (signal.aborted) waiter.wake();
+    });
+  }
+
+  /** Something may have become free. */
+  wakeFirst(): void {
+    this.#waiters[0]?.wake();
+  }
+
+  get length(): number {
+    return this.#waiters.length;
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Owns who in this process waits for which ticket.
+ *
+ * Invariant: a ticket's outcome reaches every seat of it, and only the last that leaves gives the place up.
+ */
+import type { TicketOutcome } from "../ports/lease-store.js";
+
+export type Settled = Exclude<TicketOutcome, { kind: "pending" }>;
+
+class Row {
+  seats = 0;
+  readonly #listeners = new Set<(outcome: Settled) => void>();
+  outcome: Settled | undefined;
+
+  settle(outcome: Settled): void {
+    this.outcome ??= outcome;
+    for (const listener of this.#listeners) listener(this.outcome);
+    this.#listeners.clear();
+  }
+
+  listen(listener: (outcome: Settled) => void): () => void {
+    if (this.outcome) listener(this.outcome);
+    else this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+export interface Seat {
+  /** Calls back once, at once if the outcome is there. Answers how to stop that. */
+  onOutcome(listener: (outcome: Settled) => void): () => void;
+  /** Gives the seat up; true if it was the ticket's last one here. Once only. */
+  leave(): boolean;
+}
+
+export class Seats {
+  readonly #rows = new Map<bigint, Row>();
+
+  sit(ticketId: bigint): Seat {
+    const row = this.#rows.get(ticketId) ?? new Row();
+    this.#rows.set(ticketId, row);
+    row.seats++;
+    let left = false;
+    return {
+      onOutcome: (listener) => row.listen(listener),
+      leave: () => {
+        if (left) return false;
+        left = true;
+        row.seats--;
+        if (row.seats > 0) return false;
+        this.#rows.delete(ticketId);
+        return true;
+      },
+    };
+  }
+
+  /** Somebody learned what became of the ticket. */
+  settle(ticketId: bigint, outcome: Settled): void {
+    this.#rows.get(ticketId)?.settle(outcome);
+  }
+
+  /** Whether anybody here waits for the ticket. */
+  taken(ticketId: bigint): boolean {
+    return this.#rows.has(ticketId);
+  }
+
+  get tickets(): readonly bigint[] {
+    return [...this.#rows.keys()];
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * Owns the making of all services over the ports, and the order in which they start and stop.
+ */
+import { setMaxListeners } from "node:events";
+import type { TtlBounds } from "../domain/lease.js";
+import type { TokenSecret } from "../domain/lease-token.js";
+import type { Credentials } from "../ports/credentials.js";
+import type { EventLog } from "../ports/event-log.js";
+import type { GitEngine } from "../ports/git-engine.js";
+import type { HostOwnership, HostStore } from "../ports/host-store.js";
+import type { LeaseStore, TicketBoard, TicketDesk, WorkspacePool } from "../ports/lease-store.js";
+import type { Logger } from "../ports/logger.js";
+import type { RepositoryStore } from "../ports/repository-store.js";
+import type { Wake } from "../ports/wake.js";
+import type { WorkspaceStore } from "../ports/workspace-store.js";
+import { Acquiring } from "./acquiring.js";
+import { AdministrationService } from "./administration.js";
+import { Granting } from "./granting.js";
+import { Heartbeats } from "./heartbeats.js";
+import { Keeper } from "./keeper.js";
+import { Leasing } from "./leasing.js";
+import { Mirrors } from "./mirrors.js";
+import { Places } from "./places.js";
+import { Pulse } from "./pulse.js";
+import { Registry } from "./registry.js";
+import { Seats } from "./seats.js";
+import type { Services } from "./services.js";
+import { Watching } from "./watching.js";
+
+/** An open store, by its ports. */
+export interface ServiceStore {
+  readonly secret: TokenSecret;
+  readonly version: string;
+  readonly tickets: TicketDesk & TicketBoard;
+  readonly leases: LeaseStore;
+  readonly pool: WorkspacePool;
+  readonly work: WorkspaceStore;
+  readonly repositories: RepositoryStore;
+  readonly hosts: HostStore;
+  readonly events: EventLog;
+  readonly wake: Wake & { start(): Promise<void>; stop(): Promise<void> };
+  readonly ownership: HostOwnership & { start(): Promise<void>; stop(): Promise<void> };
+  ping(): Promise<void>;
+}
+
+export interface ServiceSettings {
+  readonly dataDir: string;
+  readonly mirrorRoot: string;
+  readonly workspaceRoot: string;
+  readonly authentication: boolean;
+  readonly allowUrls: readonly string[];
+  readonly allowLocal: boolean;
+  readonly ttl: TtlBounds;
+  readonly drainLimitMs: number;
+  readonly eventRetentionMs: number;
+  readonly upstreamTimeoutMs: number;
+  readonly firstCloneTimeoutMs: number;
+}
+
+export interface ServiceOptions {
+  readonly store: ServiceStore;
+  readonly git: GitEngine;
+  readonly credentials: Credentials;
+  readonly settings: ServiceSettings;
+  readonly version: string;
+  /** Versions of what the adapters are built of. */
+  readonly components: Readonly<Record<string, string>>;
+  readonly log: Logger;
+}
+
+export interface RunningServices extends Services {
+  readonly readiness: () => Promise<{ readonly ok: boolean; readonly detail: string }>;
+  /** From now on watchers and waiting Acquires end with DRAINING. */
+  drain(): void;
+  /** Finishes or gives up what runs, and gives ownership up. */
+  stop(): Promise<void>;
+}
+
+const bookmarkMs = 15_000;
+const maxBehind = 5_000;
+
+export async function startServices(options: ServiceOptions): Promise<RunningServices> {
+  const { store, git, credentials, settings, log } = options;
+  const { repositories, ownership, wake, leases, pool, events, hosts, work, tickets, secret } = store;
+  const { authentication, allowUrls, allowLocal, ttl } = settings;
+  const draining = new AbortController();
+  setMaxListeners(0, draining.signal);
+  const places = new Places(settings.dataDir, settings.mirrorRoot, settings.workspaceRoot);
+  const limits = { fetchMs: settings.upstreamTimeoutMs, cloneMs: settings.firstCloneTimeoutMs };
+  const registry = new Registry({ repositories, credentials, policy: { authentication, allowUrls, allowLocal } });
+  const mirrors = new Mirrors({ repositories, git, credentials, places, limits, wake, log });
+  const seats = new Seats();
+  const granting = new Granting({ board: tickets, repositories, mirrors, git, places, ownership, seats, wake, log });
+  const keeper = new Keeper({ work, repositories, mirrors, granting, git, places, ownership, wake, log });
+  const { signal } = draining;
+  const watching = new Watching({
+    events,
+    pool,
+    storeId: secret.storeId,
+    draining: signal,
+    log,
+    bookmarkMs,
+    maxBehind,
+  });
+  const acquiring = new Acquiring({
+    desk: tickets,
+    leases,
+    hosts,
+    ownership,
+    granting,
+    registry,
+    seats,
+    wake,
+    secret,
+    ttl,
+    draining: signal,
+  });
+  const heartbeats = new Heartbeats(leases);
+  const workspaces = new Leasing({ acquiring, heartbeats, watching, leases, pool, repositories, wake, secret, ttl });
+  const info = {
+    version: options.version,
+    storeId: secret.storeId,
+    startTime: new Date(),
+    eventRetentionMs: settings.eventRetentionMs,
+    ttl,
+    authentication,
+    components: { node: process.versions.node, postgres: store.version, ...options.components },
+  };
+  const administration = new AdministrationService({
+    repositories,
+    hosts,
+    ownership,
+    registry,
+    mirrors,
+    events,
+    wake,
+    info,
+  });
+  const { eventRetentionMs } = settings;
+  const pulse = new Pulse({
+    ownership,
+    wake,
+    granting,
+    keeper,
+    tail: watching.tail,
+    leases,
+    work,
+    events,
+    eventRetentionMs,
+    log,
+  });
+
+  await watching.tail.start();
+  await wake.start();
+  await ownership.start();
+  if (!ownership.owner)
+    log.info({ host: ownership.host.name }, "another server owns this host: serving what needs the database only");
+  pulse.start();
+
+  const settle = async () => {
+    const limit = new Promise((resolve) => setTimeout(resolve, settings.drainLimitMs).unref());
+    await Promise.race([Promise.all([granting.stop(), keeper.settled()]), limit]);
+  };
+  return {
+    workspaces,
+    administration,
+    readiness: async () => {
+      await store.ping();
+      return {
+        ok: true,
+        detail: ownership.owner ? `owner of ${ownership.host.name}` : "serving without owning the host",
+      };
+    },
+    drain: () => draining.abort(),
+    stop: async () => {
+      draining.abort();
+      await pulse.stop();
+      await settle();
+      await ownership.stop();
+      await wake.stop();
+    },
+  };
+}

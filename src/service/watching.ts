@@ -1,0 +1,150 @@
+/**
+ * Owns the live stream of events: one tailer per process reads the log, every watcher is fed from memory.
+ *
+ * Invariants:
+ * 1. The log is truth, hints only make it quick: the tailer looks at least once a second.
+ * 2. A watcher sees consecutive revisions, hidden by its filter or not; whatever it has not seen it reads from the log.
+ * 3. Memory is bounded: the tail keeps the newest events only, and a watcher that falls behind what is kept for it is cut
+ *    with WATCH_TOO_SLOW and the revision to resume from.
+ * 4. A bookmark follows every `bookmarkMs` of silence, whatever the filter hides, and comes after every event up to its revision.
+ */
+import { type Event, matches } from "../domain/event.js";
+import { Failure } from "../domain/failure.js";
+import type { EventLog } from "../ports/event-log.js";
+import type { WorkspaceFilter, WorkspacePool } from "../ports/lease-store.js";
+import type { Logger } from "../ports/logger.js";
+import { drainingFailure } from "./acquiring.js";
+import { EventTail } from "./event-tail.js";
+import type { CallContext, WatchInput, WatchItem } from "./services.js";
+
+export interface WatchingDependencies {
+  readonly events: EventLog;
+  readonly pool: WorkspacePool;
+  readonly storeId: string;
+  readonly draining: AbortSignal;
+  readonly log: Logger;
+  readonly bookmarkMs: number;
+  /** How many events a watcher may be behind before it is cut. */
+  readonly maxBehind: number;
+}
+
+const page = 500;
+
+export class Watching {
+  readonly #deps: WatchingDependencies;
+  readonly tail: EventTail;
+
+  constructor(deps: WatchingDependencies) {
+    this.#deps = deps;
+    this.tail = new EventTail(deps.events, deps.log);
+  }
+
+  async *watch(input: WatchInput, call: CallContext): AsyncGenerator<WatchItem> {
+    const { storeId, events, draining } = this.#deps;
+    if (draining.aborted) throw drainingFailure();
+    if (input.storeId && input.storeId !== storeId) {
+      throw new Failure("STORE_CHANGED", "the database is another one than that of the revision", {
+        metadata: { store_id: storeId },
+      });
+    }
+    const bounds = await events.publish();
+    let next = input.fromRevision ?? bounds.newest + 1n;
+    if (input.fromRevision !== undefined) checkBounds(input.fromRevision, bounds);
+    if (input.includeSnapshot) {
+      const snapshot = await this.#snapshot(input, call);
+      for (const workspace of snapshot.workspaces) {
+        yield { kind: "snapshot", workspace, revision: snapshot.revision, storeId };
+      }
+      yield { kind: "snapshotEnd", workspaces: snapshot.workspaces.length, revision: snapshot.revision, storeId };
+      next = snapshot.revision + 1n;
+    } else {
+      yield { kind: "snapshotEnd", workspaces: 0, revision: next - 1n, storeId };
+    }
+    const until = input.untilNow ? (await events.publish()).newest : undefined;
+    yield* this.#follow(next, until, input, call);
+  }
+
+  async *#follow(
+    from: bigint,
+    until: bigint | undefined,
+    input: WatchInput,
+    call: CallContext,
+  ): AsyncGenerator<WatchItem> {
+    const { storeId, events, bookmarkMs, draining, maxBehind } = this.#deps;
+    let next = from;
+    let spoken = performance.now();
+    let caughtUp = false;
+    for (;;) {
+      if (until !== undefined && next > until) return;
+      if (draining.aborted) throw drainingFailure();
+      if (call.signal.aborted) return;
+      const newest = this.tail.newest;
+      if (caughtUp && newest - next > BigInt(maxBehind)) throw tooSlow(next);
+      const batch =
+        next <= newest
+          ? (this.tail.since(next, page) ?? (await this.#read(next)))
+          : until === undefined
+            ? []
+            : await events.read(next, page);
+      for (const event of batch) {
+        if (until !== undefined && event.revision > until) return;
+        next = event.revision + 1n;
+        if (!matches(input.filter, event)) continue;
+        yield { kind: "event", event, revision: event.revision, storeId };
+        spoken = performance.now();
+        // a resumed watcher may be far behind at first; from here on it has to keep up
+        caughtUp ||= newest - next < BigInt(page);
+      }
+      if (batch.length > 0) continue;
+      caughtUp = true;
+      const left = spoken + bookmarkMs - performance.now();
+      if (left <= 0) {
+        yield { kind: "bookmark", revision: next - 1n, storeId };
+        spoken = performance.now();
+      } else await this.tail.change(next, left, call.signal, draining);
+    }
+  }
+
+  async #read(next: bigint): Promise<readonly Event[]> {
+    const batch = await this.#deps.events.read(next, page);
+    if (batch.length > 0 && batch[0]?.revision !== next) checkBounds(next, await this.#deps.events.publish());
+    return batch;
+  }
+
+  /** All pages of one moment: every workspace's version tells which of the events after the first page's revision are news. */
+  async #snapshot(input: WatchInput, call: CallContext) {
+    const { repository, holder, host, workspaceId, leaseId, caller } = input.filter;
+    const filter: WorkspaceFilter = {
+      ...(repository ? { repository } : {}),
+      ...(holder ? { holder } : {}),
+      ...(host ? { host } : {}),
+      ...(workspaceId ? { workspaceId } : {}),
+      ...(leaseId ? { leaseId } : {}),
+      ...(caller === undefined ? {} : { caller }),
+    };
+    const first = await this.#deps.pool.list(filter, "", 1_000);
+    const workspaces = [...first.workspaces];
+    for (let last = first.workspaces; last.length === 1_000 && !call.signal.aborted; ) {
+      last = (await this.#deps.pool.list(filter, workspaces.at(-1)?.id ?? "", 1_000)).workspaces;
+      workspaces.push(...last);
+    }
+    return { workspaces, revision: first.revision };
+  }
+}
+
+function checkBounds(revision: bigint, bounds: { oldest: bigint; newest: bigint }): void {
+  const metadata = { oldest_revision: String(bounds.oldest), newest_revision: String(bounds.newest) };
+  if (revision < bounds.oldest) {
+    throw new Failure("REVISION_COMPACTED", `events before revision ${bounds.oldest} are no longer kept`, { metadata });
+  }
+  if (revision > bounds.newest + 1n) {
+    throw new Failure("REVISION_FUTURE", `the newest revision is ${bounds.newest}`, { metadata });
+  }
+}
+
+function tooSlow(next: bigint): Failure {
+  return new Failure("WATCH_TOO_SLOW", "the watcher reads too slowly; resume from next_revision", {
+    metadata: { next_revision: String(next) },
+    retryAfterMs: 100,
+  });
+}

@@ -90,7 +90,10 @@ async function embeddedPostgres(): Promise<Verdict> {
 
 async function postgresAt(url: string): Promise<Verdict> {
   const { default: postgres } = await import("postgres");
-  const sql = postgres(url, { max: 1, connect_timeout: 5, onnotice: () => undefined });
+  // A socket's directory stands percent-encoded in the host's place, which the driver does not read by itself.
+  const host = URL.canParse(url) ? decodeURIComponent(new URL(url).hostname) : "";
+  const socket = host.startsWith("/") ? { host } : {};
+  const sql = postgres(url, { max: 1, connect_timeout: 5, onnotice: () => undefined, ...socket });
   try {
     const [row] = await sql<{ version: string }[]>`select current_setting('server_version') as version`;
     return { verdict: "ok", found: `Postgres ${row?.version ?? ""} answers` };

@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type ConnectionLimits, defaultConnectionLimits, Listener } from "../../src/rpc/listener.js";
-import { RunningServer, until } from "./running-server.js";
+import { until } from "../support/until.js";
+import { RunningServer } from "./running-server.js";
 
 const limits: Partial<ConnectionLimits> = {
   detectTimeoutMs: 200,
@@ -99,13 +100,11 @@ describe("F1 listening", () => {
     await one.listenUnix(path);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     one.destroy();
-    await until(
-      () =>
-        stat(path).then(
-          () => false,
-          () => true,
-        ),
-      "the file is gone",
+    await until("the file is gone", () =>
+      stat(path).then(
+        () => false,
+        () => true,
+      ),
     );
   });
 

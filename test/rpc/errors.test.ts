@@ -11,8 +11,9 @@ import {
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { Failure, type FailureReason, failureCodes } from "../../src/domain/failure.js";
 import { connectCodes, toConnectError, toFailure } from "../../src/rpc/errors.js";
+import { until } from "../support/until.js";
 import { callByGrpcJs, detailOf, errorInfo, errorOf, protocols, retryDelayMs, wrongFields } from "./clients.js";
-import { RunningServer, until } from "./running-server.js";
+import { RunningServer } from "./running-server.js";
 
 let running: RunningServer;
 beforeAll(async () => {
@@ -78,9 +79,9 @@ describe.each(Object.entries(protocols))("F3 over %s", (_name, transport) => {
     const before = running.services.undelivered;
     const error = await errorOf(client().acquire({ repository: "demo" }, { timeoutMs: 60 }));
     expect(error.code).toBe(Code.DeadlineExceeded);
-    await until(() => running.services.asked.at(-1)?.call.signal.aborted === true, "the service is told");
+    await until("the service is told", () => running.services.asked.at(-1)?.call.signal.aborted === true);
     finish();
-    await until(() => running.services.undelivered === before + 1, "the lease is given up");
+    await until("the lease is given up", () => running.services.undelivered === before + 1);
     running.services.beforeAcquire = async () => {};
   });
 });

@@ -84,7 +84,7 @@ export class Adapter {
     const note = ({ reason, code }: Failure) =>
       log.info(
         { method: handler.requestPath.slice(1), code, reason, duration_ms: performance.now() - arrival.time },
-        "call refused unread",
+        "call failed unread",
       );
     await writeResponse(completed(await handler(universal), note), response, delivery);
   }

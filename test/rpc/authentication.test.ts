@@ -145,7 +145,7 @@ describe("G5 the tokens file", () => {
 
   test.each([
     ["no list", "caller: x\n"],
-    ["an unknown role", "- { caller: x, role: king, sha256: " + "a".repeat(64) + " }\n"],
+    ["an unknown role", `- { caller: x, role: king, sha256: ${"a".repeat(64)} }\n`],
     ["a token instead of a digest", "- { caller: x, role: admin, token: secret }\n"],
     ["no YAML", "- {\n"],
   ])("is refused at the start if it has %s", async (_what, content) => {

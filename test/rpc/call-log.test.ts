@@ -61,7 +61,7 @@ describe("G6 a call", () => {
     expect(running.lines[0]).toMatchObject({
       code: "INVALID_ARGUMENT",
       reason: "FIELD_INVALID",
-      msg: "call refused unread",
+      msg: "call failed unread",
     });
   });
 

@@ -73,6 +73,18 @@ describe("A4 over a bare HTTP/2 stream", () => {
     await until("the lease is given up", () => running.services.undelivered === 1);
   });
 
+  test("an answer that nobody takes is given up in time", async () => {
+    await using hasty = await RunningServer.start({
+      connectionLimits: { headersTimeoutMs: 200, requestTimeoutMs: 200 },
+    });
+    const session = http2.connect(hasty.url, { settings: { initialWindowSize: 0 } });
+    session.on("error", () => {});
+    const stream = callOn(session);
+    await new Promise((resolve) => stream.once("close", resolve));
+    await until("the lease is given up", () => hasty.services.undelivered === 1);
+    session.destroy();
+  });
+
   test("a caller that hangs up the moment it has its answer keeps its lease, 150 times", async () => {
     for (let count = 0; count < 150; count += 1) {
       const session = http2.connect(running.url);

@@ -1,4 +1,5 @@
 /** What callers are told when a call fails, in every protocol. */
+import { gzipSync } from "node:zlib";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, createClient } from "@connectrpc/connect";
 import * as grpc from "@grpc/grpc-js";
@@ -95,6 +96,18 @@ test("F3 a body that cannot be read has its reason: garbage, and JSON of a wrong
     const answer = (await response.json()) as { code: string; details: { debug: { reason: string } }[] };
     expect([answer.code, answer.details[0]?.debug.reason]).toEqual(["invalid_argument", "FIELD_INVALID"]);
   }
+});
+
+test("F7 a small body that unpacks to a large one is MESSAGE_TOO_LARGE", async () => {
+  const body = gzipSync(Buffer.alloc(50_000_000));
+  const headers = { "content-type": "application/proto", "content-encoding": "gzip" };
+  const response = await fetch(`${running.url}/leasehold.v1.WorkspaceService/Acquire`, {
+    method: "POST",
+    headers,
+    body,
+  });
+  expect(response.status).toBe(429);
+  expect(await response.json()).toMatchObject({ details: [{ debug: { reason: "MESSAGE_TOO_LARGE" } }] });
 });
 
 describe("G8 @grpc/grpc-js", () => {

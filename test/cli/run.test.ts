@@ -179,6 +179,16 @@ test("a lost lease ends the command and all that it started, says why, and has a
   });
 });
 
+test.skipIf(!hasTerminals)("a lost lease ends the command and all that it started on a terminal, too", async () => {
+  await losing("RESET", async ({ server, path }) => {
+    const script = "sh -c 'echo $$ > inner; mv inner ready; exec sleep 60'; :";
+    const { stdout, status } = await onTerminal(server.address, run("sh", "-c", script));
+    expect(status).toBe(120);
+    expect(stdout).toContain("it ended as RESET");
+    expect(await isRunning(Number(await readFile(join(path, "ready"), "utf8")))).toBe(false);
+  });
+});
+
 test("a command that does not listen to SIGTERM when its lease is lost is ended by force after 5 s", async () => {
   await losing("EXPIRED", async ({ server }) => {
     const begun = performance.now();

@@ -13,6 +13,7 @@ import { ConfiguredCredentials } from "./credentials/configured-credentials.js";
 import { openDataDirectory } from "./data-directory.js";
 import { createGitEngine } from "./git/engine.js";
 import type { Log } from "./log.js";
+import { connectPool } from "./postgres/client.js";
 import { startEmbeddedPostgres } from "./postgres/embedded/embedded-postgres.js";
 import { openStore } from "./postgres/store.js";
 import { startRpcServer } from "./rpc/server.js";
@@ -92,6 +93,17 @@ async function openDatabase(config: Config, dataDir: string, log: Log, stops: ((
   });
   stops.push(() => embedded.stop());
   return { connection: embedded.connection, direct: embedded.connection };
+}
+
+/** The version of the Postgres at `url`; fails if it does not answer. */
+export async function askDatabase(url: string): Promise<string> {
+  const sql = connectPool({ url }, { max: 1, name: "leasehold doctor" });
+  try {
+    const [row] = await sql<{ version: string }[]>`select current_setting('server_version') as version`;
+    return row?.version ?? "";
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
 }
 
 /** From `src/`, or from `dist/src/`. */

@@ -10,8 +10,13 @@ import { statfs } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
-import { openClient } from "./connection.js";
-import type { DoctorFlags } from "./doctor.js";
+import { type ConnectionOptions, openClient } from "./connection.js";
+import type { OutputOptions } from "./output.js";
+
+export interface DoctorFlags extends ConnectionOptions, OutputOptions {
+  readonly dataDir?: string;
+  readonly databaseUrl?: string;
+}
 
 export interface Finding {
   readonly check: string;
@@ -89,14 +94,8 @@ async function embeddedPostgres(): Promise<Verdict> {
 }
 
 async function postgresAt(url: string): Promise<Verdict> {
-  const { default: postgres } = await import("postgres");
-  const sql = postgres(url, { max: 1, connect_timeout: 5, onnotice: () => undefined });
-  try {
-    const [row] = await sql<{ version: string }[]>`select current_setting('server_version') as version`;
-    return { verdict: "ok", found: `Postgres ${row?.version ?? ""} answers` };
-  } finally {
-    await sql.end({ timeout: 1 });
-  }
+  const { askDatabase } = await import("../app.js");
+  return { verdict: "ok", found: `Postgres ${await askDatabase(url)} answers` };
 }
 
 function directory(path: string): Verdict {

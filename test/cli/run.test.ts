@@ -1,11 +1,9 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
-import { bin, leasehold, start, temporaryDirectory } from "../support/command-line.js";
+import { hasTerminals, leasehold, onTerminal, start, temporaryDirectory } from "../support/command-line.js";
 import {
   failure,
   granted,
@@ -234,15 +232,24 @@ test("a workspace that cannot be given back does not change the command's status
   });
 });
 
-test("on a terminal, Ctrl-C reaches the command once, and the workspace is given back", async () => {
-  await scene({}, async ({ server, released }) => {
-    const { stdout, status } = await onTerminal(server.address, "\x03");
-    expect(stdout.match(/got INT/g)).toHaveLength(1);
-    expect(stdout).toContain("is a terminal");
-    expect(status).toBe(41);
-    expect(released).toEqual(["w17.4"]);
-  });
-});
+test.skipIf(!hasTerminals)(
+  "on a terminal, Ctrl-C reaches the command once, and the workspace is given back",
+  async () => {
+    await scene({}, async ({ server, released }) => {
+      const script =
+        "trap 'echo got INT; sleep 0.3; exit 41' INT; test -t 0 && : > /dev/tty && echo is a terminal; " +
+        "echo ready; while :; do sleep 0.05; done";
+      const { stdout, status } = await onTerminal(server.address, run("sh", "-c", script), {
+        after: "ready",
+        keys: "\x03",
+      });
+      expect(stdout.match(/got INT/g)).toHaveLength(1);
+      expect(stdout).toContain("is a terminal");
+      expect(status).toBe(41);
+      expect(released).toEqual(["w17.4"]);
+    });
+  },
+);
 
 /** A process that ended and that nobody has asked about yet does not count. */
 async function isRunning(pid: number): Promise<boolean> {
@@ -250,33 +257,34 @@ async function isRunning(pid: number): Promise<boolean> {
   return !/\) Z[^)]*$/.test(stat);
 }
 
-/** Runs a command that counts SIGINT under a pseudo-terminal, and types `keys` when it is ready. */
-async function onTerminal(address: string, keys: string): Promise<{ stdout: string; status: number }> {
-  const script =
-    "trap 'echo got INT; sleep 0.3; exit 41' INT; test -t 0 && : > /dev/tty && echo is a terminal; echo ready; while :; do sleep 0.05; done";
-  const python = `
-import os, pty, sys
-pid, fd = pty.fork()
-if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
-seen = b""; typed = False
-while True:
-    try: data = os.read(fd, 4096)
-    except OSError: break
-    if not data: break
-    seen += data
-    if b"ready" in seen and not typed:
-        typed = True
-        os.write(fd, ${JSON.stringify(keys)}.encode())
-sys.stdout.buffer.write(seen)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
-  const child = spawn("python3", ["-c", python, process.execPath, bin, ...run("sh", "-c", script)], {
-    stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, LEASEHOLD_ADDRESS: address },
-  });
-  let stdout = "";
-  child.stdout.on("data", (data: Buffer) => {
-    stdout += data.toString();
-  });
-  const [status] = await once(child, "close");
-  return { stdout, status };
-}
+test.skipIf(!hasTerminals)(
+  "on a terminal, the first clone of a repository shows how far it is, and leaves no trace of that",
+  async () => {
+    await using directory = await temporaryDirectory();
+    const url = "https://git.example.com/demo.git";
+    let received = 0n;
+    let finish = () => {};
+    const script: Script = {
+      acquire: () =>
+        new Promise((resolve) => {
+          finish = () => resolve(granted(directory.path));
+        }),
+      heartbeat: () => renewed(),
+      release: () => ({}),
+      admin: {
+        listRepositories: () => {
+          received += 50n;
+          if (received > 150n) finish();
+          const progress = { receivedObjects: received, totalObjects: 200n, receivedBytes: 3_000_000n };
+          return { repositories: [{ name: "demo", url, progress }] };
+        },
+      },
+    };
+    await using server = await serveScript(script);
+    const args = ["run", "-r", "https://git.example.com/Demo/", "--", "echo", "cloned"];
+    const { stdout, status } = await onTerminal(server.address, args);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/cloning demo \[[^\]]+\] 50% 100\/200 objects, 3\.0 MB/);
+    expect(stdout.trimEnd().endsWith("cloned")).toBe(true);
+  },
+);

@@ -180,6 +180,12 @@ test("the bearer token goes with every call, over gRPC, over Connect and over a 
   }
 });
 
+test("a token that is none is refused without being shown", () => {
+  for (const token of ["s3cret\n", "s3c ret", "s3cr\u00e9t"]) {
+    expect(() => connect({ token })).toThrow(/^token: (?!.*s3c)/);
+  }
+});
+
 test("an address that is none is refused with what would be one", () => {
   for (const address of ["unix:relative", "ftp://here:1", "http://user:pw@here:1", "http://"]) {
     expect(() => connect({ address }), address).toThrow(TypeError);

@@ -1,5 +1,5 @@
 /** Owns how tests run the built command line: as a process of its own, against a scripted server. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, realpath, rm } from "node:fs/promises";
@@ -65,4 +65,42 @@ export function leasehold(
 export async function temporaryDirectory(): Promise<{ readonly path: string } & AsyncDisposable> {
   const path = await realpath(await mkdtemp(join(tmpdir(), "leasehold-cli-")));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** Node has no pseudo-terminals; Python's standard library does. */
+export const hasTerminals = spawnSync("python3", ["-c", "import pty"]).status === 0;
+if (!hasTerminals) process.stderr.write("tests on a terminal are skipped: there is no python3\n");
+
+/** Runs `leasehold ARGS` in the foreground of a terminal; types `keys` there once it has printed `after`. */
+export async function onTerminal(
+  address: string,
+  args: readonly string[],
+  typing: { readonly after: string; readonly keys: string } = { after: "", keys: "" },
+): Promise<{ readonly stdout: string; readonly status: number }> {
+  const python = `
+import os, pty, sys
+after, keys, command = sys.argv[1].encode(), sys.argv[2].encode(), sys.argv[3:]
+pid, fd = pty.fork()
+if pid == 0: os.execv(command[0], command)
+seen = b""
+while True:
+    try: data = os.read(fd, 4096)
+    except OSError: break
+    if not data: break
+    seen += data
+    if keys and after in seen:
+        os.write(fd, keys)
+        keys = b""
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
+  const child = spawn("python3", ["-c", python, typing.after, typing.keys, process.execPath, bin, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, LEASEHOLD_ADDRESS: address, LEASEHOLD_TOKEN: "", TERM: "xterm" },
+  });
+  let stdout = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  const [status] = (await once(child, "close")) as [number];
+  return { stdout, status };
 }

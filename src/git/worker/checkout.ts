@@ -7,7 +7,6 @@
  * 2. Only files that the old tree or index had are unlinked: their directories have been compared and are real.
  */
 import { rmdirSync, unlinkSync } from "node:fs";
-import { join } from "node:path";
 import { hasConvertingAttributes } from "./attributes.js";
 import { toBytePath, toFsPath, toText } from "./byte-path.js";
 import { checkoutStrategy, git, type Repository, type Tree, withRepository } from "./nodegit.js";
@@ -109,9 +108,4 @@ function removeEmptyUpwards(root: string, directory: string): void {
       throw error;
     }
   }
-}
-
-/** Where git keeps the index of the workspace at `path`. */
-export function indexPath(path: string): string {
-  return join(path, ".git", "index");
 }

@@ -56,6 +56,7 @@ export interface Repository {
   path(): string;
   odb(): Promise<Odb>;
   index(): Promise<Index>;
+  setWorkdir(path: string, updateGitlink: number): number;
   cleanup(): void;
 }
 

@@ -233,16 +233,16 @@ describe("expiry", () => {
     await expectWork((await client.whenIn(held.workspaceId, WorkspaceState.QUARANTINED)).path);
   });
 
-  it("A5 an expired lease whose work is all pushed is cleaned and leased again", async () => {
+  it("A5 an expired lease that leaves nothing but ignored files is cleaned and leased again", async () => {
     const name = await register();
     const held = await client.acquire({ repository: name });
-    await workUnsaved(held);
-    await git(held.path, "add", "--all");
-    await git(held.path, "commit", "--quiet", "--amend", "--message", "Pushed");
-    await git(held.path, "push", "--quiet", "origin", "HEAD");
-    await client.admin.refreshMirror({ repository: name });
+    await writeFile(join(held.path, "build.log"), "ignored\n");
     await expire(held);
-    const idle = await client.whenIn(held.workspaceId, WorkspaceState.IDLE);
-    expect(await readFile(join(idle.path, "notes.txt"), "utf8")).toBe("untracked\n");
+    const idle = await client.whenIn(held.workspaceId, WorkspaceState.IDLE, WorkspaceState.QUARANTINED);
+    expect(idle.problem).toBe("");
+    expect(await isThere(join(idle.path, "build.log"))).toBe(false);
+    const next = await client.acquire({ repository: name });
+    expect(next.workspaceId).toBe(held.workspaceId);
+    await client.release(next);
   });
 });

@@ -6,12 +6,14 @@
  * 2. Stopping drains: nobody's lease ends because of it, and no work that was begun is forgotten.
  */
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import type { Config } from "./config/config.js";
 import { ConfiguredCredentials } from "./credentials/configured-credentials.js";
 import { openDataDirectory } from "./data-directory.js";
 import { createGitEngine } from "./git/engine.js";
 import type { Log } from "./log.js";
+import { connectPool } from "./postgres/client.js";
 import { startEmbeddedPostgres } from "./postgres/embedded/embedded-postgres.js";
 import { openStore } from "./postgres/store.js";
 import { startRpcServer } from "./rpc/server.js";
@@ -55,6 +57,7 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
       credentials: new ConfiguredCredentials(config.credentials),
       settings: { ...config, dataDir: data.path, authentication: config.tokensFile !== undefined },
       version,
+      components: { nodegit: createRequire(import.meta.url)("nodegit/package.json").version },
       log,
     });
     stops.push(() => services.stop());
@@ -90,6 +93,17 @@ async function openDatabase(config: Config, dataDir: string, log: Log, stops: ((
   });
   stops.push(() => embedded.stop());
   return { connection: embedded.connection, direct: embedded.connection };
+}
+
+/** The version of the Postgres at `url`; fails if it does not answer. */
+export async function askDatabase(url: string): Promise<string> {
+  const sql = connectPool({ url }, { max: 1, name: "leasehold doctor" });
+  try {
+    const [row] = await sql<{ version: string }[]>`select current_setting('server_version') as version`;
+    return row?.version ?? "";
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
 }
 
 /** From `src/`, or from `dist/src/`. */

@@ -21,7 +21,7 @@ declare module "vitest" {
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  execFileSync("npm", ["run", "--silent", "build"], { stdio: ["ignore", "inherit", "inherit"] });
+  execFileSync(process.execPath, ["setup/build.mjs"], { stdio: ["ignore", "inherit", "inherit"] });
   const given = process.env["LEASEHOLD_TEST_POSTGRES"];
   if (given !== undefined) {
     const [host = "", port = "5432", user = "", database = ""] = given.split(":");

@@ -4,6 +4,7 @@ import type { AcquireOptions } from "../client/index.js";
 import { collectLabel } from "./arguments.js";
 import { parseDuration } from "./duration.js";
 import { CommandError, exitCodes } from "./exit-codes.js";
+import { changingNotice } from "./output.js";
 
 export interface LeaseOptions {
   readonly repository: string;
@@ -41,6 +42,7 @@ export function withLease(command: Command): Command {
 
 /** What the client is asked for. */
 export function acquireOptions(options: LeaseOptions, defaultHolder: string): AcquireOptions {
+  const again = changingNotice();
   const { authorName, authorEmail } = options;
   if ((authorName === undefined) !== (authorEmail === undefined)) {
     throw new CommandError("--author-name and --author-email belong together", exitCodes.usage);
@@ -63,6 +65,7 @@ export function acquireOptions(options: LeaseOptions, defaultHolder: string): Ac
     // A person at a terminal wants to know at once that nobody answers; a server that restarts is waited for.
     connectMs: 0,
     retryMs: 60_000,
+    onRetry: (error) => again(`${error.message}; trying again`),
     ...given,
   };
 }

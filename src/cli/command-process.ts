@@ -87,8 +87,9 @@ export class CommandProcess {
       try {
         process.kill(target, signal);
       } catch (error) {
-        // It has ended.
-        if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+        // It has ended, or belongs to another user by now; the others still get theirs.
+        const { code } = error as NodeJS.ErrnoException;
+        if (code !== "ESRCH" && code !== "EPERM") throw error;
       }
     }
   }

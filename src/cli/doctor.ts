@@ -1,14 +1,9 @@
 /** Owns `leasehold doctor`: looks whether this machine can serve, and says what to do where it cannot. */
 import type { Command } from "commander";
-import { type ConnectionOptions, withConnection } from "./connection.js";
-import { type Finding, findings } from "./doctor-checks.js";
+import { withConnection } from "./connection.js";
+import { type DoctorFlags, type Finding, findings } from "./doctor-checks.js";
 import { exitCodes } from "./exit-codes.js";
-import { type OutputOptions, print, printTable, withOutput } from "./output.js";
-
-export interface DoctorFlags extends ConnectionOptions, OutputOptions {
-  readonly dataDir?: string;
-  readonly databaseUrl?: string;
-}
+import { print, printTable, withOutput } from "./output.js";
 
 export function addDoctor(program: Command, exit: (code: number) => void): void {
   const command = program

@@ -33,6 +33,15 @@ export function notice(text: string): void {
   process.stderr.write(`leasehold: ${text}\n`);
 }
 
+/** A notice that is not repeated while it stays the same. */
+export function changingNotice(): (text: string) => void {
+  let last = "";
+  return (text) => {
+    if (text !== last) notice(text);
+    last = text;
+  };
+}
+
 export function printJson<D extends DescMessage>(schema: D, message: MessageShape<D>, indent = 2): void {
   print(JSON.stringify(toJson(schema, message, { alwaysEmitImplicit: true }), undefined, indent));
 }

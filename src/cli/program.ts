@@ -29,6 +29,8 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     // Whoever read has seen enough.
     process.exit(error.code === "EPIPE" ? exitCodes.ok : exitCodes.internal);
   });
+  // Nobody hears what is said; that is no reason to leave a lease behind.
+  process.stderr.on("error", () => undefined);
   let exitCode: number = exitCodes.ok;
   const program = await buildProgram(argv, (code) => {
     exitCode = code;

@@ -96,7 +96,6 @@ async function acquire(client: Client, options: RunFlags, signals: SignalInbox):
         ...acquireOptions(options, defaultHolder()),
         graceMs: options.grace,
         signal: interrupted.signal,
-        onRetry: (error) => notice(`${error.message}; trying again`),
       }),
     );
   } catch (error) {

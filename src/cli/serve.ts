@@ -6,7 +6,7 @@
  * 2. The first SIGTERM or SIGINT drains and ends with 0; a second one ends at once.
  * 3. A start that fails is one clear message on standard error.
  */
-import { Command } from "commander";
+import type { Command } from "commander";
 import type { App } from "../app.js";
 import { CommandError, exitCodes } from "./exit-codes.js";
 
@@ -14,9 +14,9 @@ const signals = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** The flags come from the table of settings, which is loaded only if `serve` is what is asked for. */
 export async function addServe(program: Command, argv: readonly string[]): Promise<void> {
-  const serve = new Command("serve").description(
-    "serve in the foreground, on the embedded Postgres unless told otherwise",
-  );
+  const serve = program
+    .command("serve")
+    .description("serve in the foreground, on the embedded Postgres unless told otherwise");
   if (argv.includes("serve")) {
     const { configFlags } = await import("../config/config.js");
     const collect = (value: string, before: string[] = []) => [...before, value];
@@ -31,7 +31,6 @@ export async function addServe(program: Command, argv: readonly string[]): Promi
     }
   }
   serve.action((flags: Record<string, unknown>) => run(flags));
-  program.addCommand(serve);
 }
 
 async function run(flags: Record<string, unknown>): Promise<void> {

@@ -9,7 +9,16 @@ import { type WatchResponse, WatchResponseSchema } from "../../gen/leasehold/v1/
 import type { WatchItem } from "../client/index.js";
 import { collectEnum, enumName, enumNames, parsePosition } from "./arguments.js";
 import { type ConnectionOptions, withClient, withConnection } from "./connection.js";
-import { notice, type OutputOptions, print, printable, printJson, shortCommit, withOutput } from "./output.js";
+import {
+  changingNotice,
+  notice,
+  type OutputOptions,
+  print,
+  printable,
+  printJson,
+  shortCommit,
+  withOutput,
+} from "./output.js";
 
 interface WatchFlags extends ConnectionOptions, OutputOptions {
   readonly repository?: string;
@@ -58,7 +67,8 @@ export function addWatch(program: Command): void {
           untilNow: options.untilNow,
         };
         const given = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
-        const onRetry = (error: Error) => notice(`${error.message}; going on where it broke off`);
+        const broken = changingNotice();
+        const onRetry = (error: Error) => broken(`${error.message}; going on where it broke off`);
         for await (const item of client.watch({ ...given, connectMs: 0, onRetry })) {
           options.output === "json" ? printLine(item) : printText(item);
         }

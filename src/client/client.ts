@@ -65,11 +65,16 @@ export class Client implements Disposable {
 
   constructor(options: ConnectOptions) {
     this.#address = resolveAddress(options.address);
+    const token = options.token ?? (process.env.LEASEHOLD_TOKEN || undefined);
+    // Not left to the header, whose error would show the token.
+    if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
+      throw new TypeError("token: holds blanks, control characters or letters beyond ASCII, or is empty");
+    }
     const link = () =>
       openLink({
         address: this.#address,
         protocol: options.protocol ?? "grpc",
-        token: options.token ?? (process.env.LEASEHOLD_TOKEN || undefined),
+        token,
         tls: options.tls ?? {},
       });
     this.#calls = link();

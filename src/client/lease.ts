@@ -134,10 +134,10 @@ export class Lease implements AsyncDisposable {
     this.#calls.ended(this);
   }
 
-  /** Releases. That the lease is lost already is no error here: `signal` has told. */
+  /** Releases. That the lease is lost already is no error here, and not waited for: `signal` has told. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      await this.release();
+      await this.release(this.signal.aborted ? { timeoutMs: 2_000 } : {});
     } catch (error) {
       if (!(error instanceof LeaseLostError) && !this.signal.aborted) throw error;
     }

@@ -7,6 +7,7 @@
  * 2. Pauses grow, are capped and jittered, and are never shorter than the server asked for.
  */
 import { setTimeout as pause } from "node:timers/promises";
+import { ConnectError } from "@connectrpc/connect";
 import { asLeaseholdError, type LeaseholdError, type Reason, type StatusName, UnreachableError } from "./error.js";
 
 /** Longest pause, in milliseconds, unless the server asks for a longer one. */
@@ -22,7 +23,7 @@ const transientReasons: ReadonlySet<Reason> = new Set<Reason>([
   "WATCH_TOO_SLOW",
 ]);
 
-/** What no server of ours said, but a connection or a proxy: these codes are about the request, all others are not. */
+/** Codes that are about the request, whoever answered it: the same request gets the same answer. */
 const permanentCodes: ReadonlySet<StatusName> = new Set<StatusName>([
   "INVALID_ARGUMENT",
   "NOT_FOUND",
@@ -37,7 +38,14 @@ const permanentCodes: ReadonlySet<StatusName> = new Set<StatusName>([
 /** Whether the same call may well succeed a little later. */
 export function isTransient(error: LeaseholdError): boolean {
   if (error.reason !== "UNSPECIFIED") return transientReasons.has(error.reason);
+  if (wasAnswered(error)) return error.code === "UNAVAILABLE" || error.code === "ABORTED";
+  // No answer came: the connection broke, in one of many ways.
   return !permanentCodes.has(error.code);
+}
+
+/** Whether somebody answered, be it a proxy; what a broken connection throws carries no headers. */
+function wasAnswered(error: LeaseholdError): boolean {
+  return error.cause instanceof ConnectError && !error.cause.metadata.entries().next().done;
 }
 
 /** Milliseconds to pause before attempt `failures` + 1; `failures` is 1 or more. */

@@ -90,6 +90,7 @@ export async function* watch(
         failures = 0;
         const item = itemOf(response);
         if (item === undefined) continue;
+        storeId ||= item.storeId;
         if (position !== undefined && isOldNews(item, position.revision)) continue;
         yield item;
         told = true;

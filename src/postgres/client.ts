@@ -2,7 +2,7 @@
  * Owns the pool of connections, and what becomes of a driver's errors.
  *
  * Invariants:
- * 1. Neither `sql.begin` nor `sql.reserve` is used anywhere: with a dead backend they end the process or hang
+ * 1. The driver's `begin` and `reserve` are used nowhere: with a dead backend they end the process or hang
  *    (porsager/postgres #1066, #1186, #1195). Every transition is one statement.
  * 2. A statement that may be sent again is sent again when the connection broke under it; all of ours may,
  *    since they compare and set, or find what they did before.

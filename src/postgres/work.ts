@@ -81,9 +81,12 @@ export class PostgresWork implements WorkspaceStore {
     const rows = await run(
       () => this.#sql<{ path: string }[]>`
         select p.path from jsonb_array_elements_text(${this.#sql.json(paths as string[])}::jsonb) as p (path)
-          join workspaces w on w.id = (substring(p.path from '/w([1-9][0-9]{0,17})(?:[.][0-9]+)?$'))::bigint
+          cross join lateral regexp_match(p.path, '/w([1-9][0-9]{0,17})(?:[.][0-9]+)?([.](?:git-new|git-old|aside))?$') as m (parts)
+          join workspaces w on w.id = m.parts[1]::bigint
          where w.host_id = ${this.#identity.hostId}
-           and (w.state = 'RETIRED' or (p.path <> w.path and p.path <> all (w.old_paths)))`,
+           and (w.state = 'RETIRED' or (p.path <> w.path and p.path <> all (w.old_paths)))
+           -- beside a workspace that is being worked on, they may be in use
+           and (m.parts[2] is null or w.state not in ('PREPARING', 'CLEANING'))`,
     );
     return rows.map((row) => row.path);
   }

@@ -73,10 +73,10 @@ export class Adapter {
   async #handle(request: NodeRequest, response: NodeResponse, side: ListenSide): Promise<void> {
     const { other, log } = this.#options;
     const handler = this.#handlers.get((request.url ?? "").split("?", 1)[0] ?? "");
-    if (!handler) return isCall(request) ? answerUnknownMethod(request, response) : other(request, response);
-    const kind = handler.method.methodKind;
-    (kind === "unary" ? this.unary : this.streams).begin(response);
+    const kind = handler?.method.methodKind;
     if (kind !== "bidi_streaming") this.#limitArrival(request, response);
+    if (!handler) return isCall(request) ? answerUnknownMethod(request, response) : other(request, response);
+    (kind === "unary" ? this.unary : this.streams).begin(response);
     const delivery = new Delivery();
     response.once("close", () => delivery.lost());
     const arrival: Arrival = { ...side, time: performance.now(), delivery };

@@ -69,10 +69,14 @@ export function toFailure(error: unknown): Failure {
   if (error instanceof Failure) return error;
   if (!(error instanceof ConnectError)) return asFailure(error);
   if (error.cause instanceof Failure) return error.cause;
-  const reason = ownReasons.get(error.code);
+  const isUnreadable = error.code === Code.Internal && unreadable.test(error.rawMessage);
+  const reason = isUnreadable ? "FIELD_INVALID" : ownReasons.get(error.code);
   if (reason === undefined) return asFailure(error);
   return new Failure(reason, error.rawMessage || reason, { cause: error });
 }
+
+/** Connect calls these INTERNAL, as gRPC does, though it is the request that is wrong. */
+const unreadable = /^(parse binary|invalid envelope|received compressed envelope)/;
 
 /** What a caller is told of anything thrown. */
 export function translated(error: unknown): ConnectError {

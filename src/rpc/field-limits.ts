@@ -97,7 +97,7 @@ const settings: Readonly<Record<string, (repository: Repository, path: string, r
 };
 
 /** Names of `update_mask`, in the order of the proto's comment. */
-export const updatableSettings = Object.keys(settings);
+export const updatableSettings: readonly string[] = Object.keys(settings);
 
 function checkSettings(repository: Repository, names: readonly string[], report: Report): void {
   for (const setting of names) settings[setting]?.(repository, `repository.${setting}`, report);

@@ -9,6 +9,7 @@
 import * as http from "node:http";
 import * as http2 from "node:http2";
 import * as net from "node:net";
+import { pause } from "./pause.js";
 import { bindUnixSocket } from "./unix-socket.js";
 
 export type NodeRequest = http.IncomingMessage | http2.Http2ServerRequest;
@@ -167,6 +168,12 @@ export class Listener {
     this.#server.close();
     for (const session of this.#sessions) session.close();
     this.#h1.closeIdleConnections();
+  }
+
+  /** Resolves once every socket is closed, or after `ms` milliseconds: what was written last is on its way until then. */
+  async whenEmpty(ms: number): Promise<void> {
+    const end = performance.now() + ms;
+    while (this.#sockets.size > 0 && performance.now() < end) await pause(10);
   }
 
   /** Closes everything at once. */

@@ -6,7 +6,7 @@
  *    check takes for a local name.
  * 2. The signal aborts when the peer has gone before its answer was finished.
  */
-import type { ContextValues } from "@connectrpc/connect";
+import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { timeoutOf } from "./deadline.js";
 import type { NodeRequest, NodeResponse } from "./listener.js";
@@ -28,10 +28,19 @@ export function toUniversalRequest(
     method: request.method ?? "",
     url: urlOf(request),
     header,
-    body: request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>,
+    body: bodyOf(request),
     signal: goneSignal(response),
     contextValues,
   };
+}
+
+async function* bodyOf(request: NodeRequest): AsyncIterable<Uint8Array> {
+  try {
+    // a request that is refused half read must not take the socket of its answer with it
+    yield* request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
+  } catch (error) {
+    throw new ConnectError("the request broke off", Code.Canceled, undefined, undefined, error);
+  }
 }
 
 function toHeaders(request: NodeRequest): Headers {
@@ -58,15 +67,11 @@ function urlOf(request: NodeRequest): string {
   }
 }
 
-/** Whether the answer's end was handed to the operating system. */
-function isFinished(response: NodeResponse): boolean {
-  return "stream" in response ? (response.stream?.writableFinished ?? false) : response.writableFinished;
-}
-
 function goneSignal(response: NodeResponse): AbortSignal {
   const gone = new AbortController();
   response.once("close", () => {
-    if (!isFinished(response)) gone.abort();
+    // not `writableFinished`: Node finishes a stream itself when its peer resets it
+    if (!response.writableEnded) gone.abort();
   });
   return gone.signal;
 }

@@ -2,7 +2,7 @@
  * Owns whether the server can do its work now, for probes and health checks.
  *
  * Invariants:
- * 1. The question behind it is asked once at a time and at most once a second, however many ask here.
+ * 1. The question behind it is asked once at a time and at most twice a second, however many ask here.
  * 2. A question that fails or takes more than 5 s is answered with no. Draining is no.
  */
 import { setTimeout as after } from "node:timers/promises";
@@ -13,7 +13,7 @@ export interface Readiness {
   readonly detail: string;
 }
 
-const freshMs = 1000;
+const freshMs = 500;
 const answerTimeoutMs = 5000;
 
 export class ReadinessGauge {

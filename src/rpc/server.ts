@@ -98,6 +98,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     await Promise.all([adapter.unary.whenNone(limitMs), adapter.streams.whenNone(Math.min(limitMs, streamGraceMs))]);
     shutdown.abort(new Failure("DRAINING", "the server is shutting down", { retryAfterMs: 1000 }));
     await Promise.all([adapter.unary.whenNone(lastWordsMs), adapter.streams.whenNone(lastWordsMs)]);
+    await Promise.all(listeners.map((listener) => listener.whenEmpty(lastWordsMs)));
     clearInterval(idling);
     for (const listener of listeners) listener.destroy();
   };

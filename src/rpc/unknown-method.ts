@@ -1,7 +1,9 @@
 /** Owns the answer to calls of methods that there are none of, in each protocol. */
 
+import { encodeEnvelope } from "@connectrpc/connect/protocol";
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { trailerFlag, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { Failure } from "../domain/failure.js";
 import { toConnectError } from "./errors.js";
 import type { NodeRequest, NodeResponse } from "./listener.js";
@@ -23,10 +25,11 @@ export function answerUnknownMethod(request: NodeRequest, response: NodeResponse
   const error = toConnectError(new Failure("METHOD_UNKNOWN", "no such service or method"));
   request.resume();
   if (type.startsWith("application/grpc")) {
-    // a head that is a trailer too: gRPC's short form of an error
-    const trailer = new Headers({ "content-type": type });
-    setTrailerStatus(trailer, error);
-    response.writeHead(200, Object.fromEntries(trailer.entries()));
+    const trailer = setTrailerStatus(new Headers(), error);
+    response.writeHead(200, { "content-type": type });
+    if (type.startsWith("application/grpc-web"))
+      return end(response, encodeEnvelope(trailerFlag, trailerSerialize(trailer)));
+    response.addTrailers(Object.fromEntries(trailer.entries()));
     response.end();
     return;
   }
@@ -35,6 +38,10 @@ export function answerUnknownMethod(request: NodeRequest, response: NodeResponse
     "content-type": "application/json",
     "content-length": body.byteLength,
   });
+  end(response, body);
+}
+
+function end(response: NodeResponse, body: Uint8Array): void {
   // one signature of two types
   (response as { end(chunk: Uint8Array): void }).end(body);
 }

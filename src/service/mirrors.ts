@@ -136,10 +136,12 @@ export class Mirrors {
       return mirror;
     } catch (error) {
       const failure = asFailure(error);
-      log.warn(
-        { repository: repository.name, reason: failure.reason, err: failure.cause ?? failure },
-        "mirror could not be fetched",
-      );
+      const { reason, message: problem, cause } = failure;
+      // what an upstream does is no defect of ours: its words, without a stack
+      const detail = reason.startsWith("UPSTREAM_")
+        ? { cause: cause instanceof Error ? cause.message : undefined }
+        : { err: cause ?? failure };
+      log.warn({ repository: repository.name, reason, problem, ...detail }, "mirror could not be fetched");
       if (!exists && failure.reason !== "DATABASE_UNAVAILABLE") {
         await repositories.updateMirror(repository.id, {
           state: "FAILED",

@@ -63,6 +63,8 @@ export interface ServiceOptions {
   readonly credentials: Credentials;
   readonly settings: ServiceSettings;
   readonly version: string;
+  /** Versions of what the adapters are built of. */
+  readonly components: Readonly<Record<string, string>>;
   readonly log: Logger;
 }
 
@@ -122,7 +124,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     eventRetentionMs: settings.eventRetentionMs,
     ttl,
     authentication,
-    components: { node: process.versions.node, postgres: store.version },
+    components: { node: process.versions.node, postgres: store.version, ...options.components },
   };
   const administration = new AdministrationService({
     repositories,

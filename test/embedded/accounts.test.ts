@@ -35,7 +35,7 @@ async function effectiveUid(pid: number | undefined): Promise<number> {
   return Number(/^Uid:\s+\d+\s+(\d+)/m.exec(status)?.[1]);
 }
 
-describe("the embedded Postgres and the users of the system (G5)", () => {
+describe("the embedded Postgres and the users of the system (contract 2)", () => {
   beforeEach((context) => {
     context.skip(!isRoot, "only root can start processes as other users");
     context.skip(process.platform !== "linux", "reads /proc");

@@ -12,7 +12,7 @@ async function start(dataDir: string, messages: string[] = []): Promise<Embedded
   return embedded;
 }
 
-describe("the embedded Postgres (G5)", () => {
+describe("the embedded Postgres (contract 2)", () => {
   it("starts on an empty directory, keeps its rows over a stop, and listens on no network", async () => {
     const dataDir = join(await makeDirectory(), "postgres");
     const first = await start(dataDir);

@@ -109,3 +109,13 @@ test("file work that fails is tried again later, and ends in quarantine with its
   }
   expect(await store.pool.get(workspace.id)).toMatchObject({ state: "QUARANTINED", problem: "the disk is on fire" });
 });
+
+test("B2 G12 of the directories on disk, only those that a row has left behind are leftovers", async () => {
+  const { store } = fixture;
+  const { workspace } = await lease(fixture);
+  const { path, id } = workspace;
+  const root = path.slice(0, path.lastIndexOf("/"));
+  const strangers = [`${root}/w999.1`, `${root}/notes`, `${root}/${id}.1x`];
+  const left = [`${root}/${id}.77`, `${path}.git-new`];
+  expect(await store.work.leftovers([path, ...strangers, ...left])).toEqual(left);
+});

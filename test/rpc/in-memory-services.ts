@@ -3,6 +3,7 @@
  * The real one is met in the end-to-end tests; here only the port's boundary counts.
  */
 
+import { setMaxListeners } from "node:events";
 import type { Event } from "../../src/domain/event.js";
 import { Failure } from "../../src/domain/failure.js";
 import type { Lease } from "../../src/domain/lease.js";
@@ -106,6 +107,10 @@ export class InMemoryServices implements Services {
   /** Whether events follow each other without end; otherwise a Watch is silent after its first item. */
   floods = false;
   readonly #drain = new AbortController();
+
+  constructor() {
+    setMaxListeners(0, this.#drain.signal);
+  }
 
   /** As the service does when the server drains. */
   drain(): void {

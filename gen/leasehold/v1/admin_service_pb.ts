@@ -486,7 +486,7 @@ export type GetServerInfoResponse = Message<"leasehold.v1.GetServerInfoResponse"
   authentication: boolean;
 
   /**
-   * Versions of what it is built of: node, libgit2, postgres.
+   * Versions of what it is built of: node, nodegit (which holds libgit2), postgres.
    *
    * @generated from field: map<string, string> components = 13;
    */
@@ -542,8 +542,8 @@ export const AdminService: GenService<{
   /**
    * Removes a repository: its idle workspaces at once, its mirrors when nothing needs them any more.
    *
-   * Refused with REPOSITORY_IN_USE while leases live or workspaces are quarantined, unless forced; then
-   * leases end with the reason RECLAIMED, and quarantined workspaces keep their directories.
+   * Refused with REPOSITORY_IN_USE while leases live, unless forced; then they end with the reason RECLAIMED. Refused
+   * also while workspaces are quarantined, forced or not: they may hold the only copy of somebody's work. Reset them first.
    * Safe to retry. Errors: REPOSITORY_NOT_FOUND, REPOSITORY_IN_USE.
    *
    * @generated from rpc leasehold.v1.AdminService.RemoveRepository

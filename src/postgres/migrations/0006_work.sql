@@ -112,7 +112,7 @@ begin
     perform emit_workspace('WORKSPACE_QUARANTINED', w, v_previous, p_problem);
   else
     update workspaces x set state = 'CLEANING', worker = null, claim_time = null, problem = p_problem,
-           retry_time = clock_timestamp() + make_interval(secs => least(power(2, x.attempts), 300))
+           retry_time = clock_timestamp() + make_interval(secs => least(power(2, least(x.attempts, 10)), 300))
      where x.id = w.id returning * into w;
     if v_previous = 'PREPARING' then perform emit_workspace('WORKSPACE_CLAIMED', w, v_previous, p_problem); end if;
   end if;

@@ -47,14 +47,16 @@ begin
   select * into m from mirrors x where x.repository_id = p_repository and x.host_id = p_host for update;
   select r.name into v_name from repositories r where r.id = p_repository;
   select h.name into v_host from hosts h where h.id = p_host;
-  update mirrors x set state = p_state, problem = p_problem,
+  update mirrors x set state = p_state,
+         -- another attempt keeps what is known of the last one until it is over
+         problem = case when p_state = 'MIRRORING' then x.problem else p_problem end,
          default_branch = case when p_state = 'READY' then p_default_branch else x.default_branch end,
          digest = case when p_state = 'READY' then p_digest else x.digest end,
          refs_version = x.refs_version + case when p_state = 'READY' and x.digest <> p_digest then 1 else 0 end,
          fetch_time = case when p_fetched_ago is null then x.fetch_time
                            else greatest(x.fetch_time, clock_timestamp() - p_fetched_ago) end,
-         attempts = case when p_state = 'FAILED' then x.attempts + 1 else 0 end,
-         retry_time = case when p_state = 'FAILED' then clock_timestamp() + make_interval(secs => least(5 * power(2, x.attempts), 900)) end,
+         attempts = case p_state when 'FAILED' then x.attempts + 1 when 'READY' then 0 else x.attempts end,
+         retry_time = case when p_state = 'FAILED' then clock_timestamp() + make_interval(secs => least(5 * power(2, least(x.attempts, 10)), 900)) end,
          received_objects = 0, total_objects = 0, received_bytes = 0
    where x.repository_id = p_repository and x.host_id = p_host;
   if p_state = 'READY' and m.state <> 'READY' then

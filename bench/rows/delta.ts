@@ -1,0 +1,71 @@
+/**
+ * Owns the row `delta`: Acquire when 100 files of the big repository have changed upstream since.
+ *
+ * The peers do what a script would do without the service: bring a standing clone up to date, or clone anew.
+ */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { WorkspaceSource } from "../../gen/leasehold/v1/workspace_service_pb.js";
+import { git } from "../harness/git-command.js";
+import { expectSource } from "../harness/leaseholder.js";
+import type { Row } from "../harness/row.js";
+import { summarise, timed, timeOf } from "../harness/samples.js";
+
+const changed = 100;
+
+export const delta: Row = {
+  name: "delta",
+  title: `Acquire after ${changed} files have changed upstream`,
+  async run(bench) {
+    const upstream = await bench.big();
+    const leaseholder = await bench.leaseholder();
+    const standing = join(bench.directory, "standing");
+    const fresh = join(bench.directory, "fresh");
+    await git(bench.directory, ["clone", "--quiet", upstream.path, standing]);
+    await leaseholder.release(await leaseholder.acquire("big", true));
+    const ours: number[] = [];
+    const moved: number[] = [];
+    const cloned: number[] = [];
+    const steps: Record<string, number[]> = {};
+    for (let round = 0; round < bench.sizes.slowRounds * 2; round++) {
+      bench.say(`round ${round + 1}`);
+      await upstream.change(changed);
+      const { ms, result } = await timed(() => leaseholder.acquire("big", true));
+      expectSource(result, WorkspaceSource.REUSED);
+      ours.push(ms);
+      for (const [step, took] of Object.entries(result.steps)) (steps[step] ??= []).push(took);
+      await leaseholder.release(result);
+      moved.push(
+        await timeOf(async () => {
+          await git(standing, ["fetch", "--quiet", "origin"]);
+          await git(standing, ["checkout", "--quiet", "-f", "--detach", "origin/main"]);
+          await git(standing, ["clean", "-ffdxq"]);
+        }),
+      );
+      if (round % 2 === 1) continue;
+      cloned.push(await timeOf(() => git(bench.directory, ["clone", "--quiet", "--local", upstream.path, fresh])));
+      await rm(fresh, { recursive: true });
+    }
+    await rm(standing, { recursive: true });
+    for (const [step, samples] of Object.entries(steps)) {
+      bench.say(`  server, step ${step}: ${summarise(samples).median.toFixed(1)} ms`);
+    }
+    const what = `Acquire, ${changed} of ${upstream.files} files changed`;
+    return [
+      {
+        what,
+        unit: "ms",
+        ours: summarise(ours),
+        peer: { name: "git fetch, checkout -f, clean", summary: summarise(moved) },
+        target: { of: "ratio", limit: 0.2, is: "at most" },
+      },
+      {
+        what,
+        unit: "ms",
+        ours: summarise(ours),
+        peer: { name: "git clone --local", summary: summarise(cloned) },
+        target: { of: "ratio", limit: 0.05, is: "at most" },
+      },
+    ];
+  },
+};

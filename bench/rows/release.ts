@@ -1,0 +1,56 @@
+/** Owns the row `release`: from Release until the workspace is clean again, after a build and some edits. */
+import { appendFile, mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { git } from "../harness/git-command.js";
+import type { Row } from "../harness/row.js";
+import { summarise, timeOf } from "../harness/samples.js";
+import type { Upstream } from "../harness/upstream.js";
+
+const dirtyFiles = 200;
+const ignoredFiles = 2_000;
+
+export const release: Row = {
+  name: "release",
+  title: `Release until clean: ${dirtyFiles} dirty and ${ignoredFiles} ignored files`,
+  async run(bench) {
+    const upstream = await bench.big();
+    const leaseholder = await bench.leaseholder();
+    const standing = join(bench.directory, "standing");
+    await git(bench.directory, ["clone", "--quiet", upstream.path, standing]);
+    await leaseholder.release(await leaseholder.acquire("big", true));
+    const ours: number[] = [];
+    const peers: number[] = [];
+    for (let round = 0; round < bench.sizes.slowRounds * 2; round++) {
+      bench.say(`round ${round + 1}`);
+      const held = await leaseholder.acquire("big");
+      await makeDirty(held.path, upstream, round);
+      ours.push(await timeOf(() => leaseholder.release(held)));
+      await makeDirty(standing, upstream, round);
+      peers.push(
+        await timeOf(async () => {
+          await git(standing, ["reset", "--quiet", "--hard"]);
+          await git(standing, ["clean", "-ffdxq"]);
+        }),
+      );
+    }
+    await rm(standing, { recursive: true });
+    return [
+      {
+        what: `Release until clean, ${upstream.files} files`,
+        unit: "ms",
+        ours: summarise(ours),
+        peer: { name: "git reset --hard, clean -ffdx", summary: summarise(peers) },
+        target: { of: "ratio", limit: 1, is: "at most" },
+      },
+    ];
+  },
+};
+
+async function makeDirty(directory: string, upstream: Upstream, round: number): Promise<void> {
+  for (const path of upstream.paths(dirtyFiles, round)) await appendFile(join(directory, path), "// edited\n");
+  for (let i = 0; i < ignoredFiles; i++) {
+    const parent = join(directory, "build", `d${i % 40}`);
+    if (i < 40) await mkdir(parent, { recursive: true });
+    await writeFile(join(parent, `object${i}.o`), "compiled\n");
+  }
+}

@@ -1,0 +1,96 @@
+// Owns: that one set-up at a time changes a checkout.
+//
+// 1. The lock is a file with its holder's process id. One whose holder is gone is taken over, by exactly one.
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import { say } from "./progress.mjs";
+
+const lookEveryMs = 200;
+
+/**
+ * Runs `work` while no other process holds the lock.
+ * @template T
+ * @param {string} file
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export async function withLock(file, work) {
+  let told = false;
+  while (!take(file)) {
+    const holder = read(file);
+    if (holder !== undefined && !isAlive(holder)) {
+      removeOf(file, holder);
+      continue;
+    }
+    if (!told && holder !== undefined) {
+      say(`another set-up of this checkout is running (process ${holder.split(" ")[0]}): waiting for it`);
+      told = true;
+    }
+    await delay(lookEveryMs);
+  }
+  try {
+    return await work();
+  } finally {
+    rmSync(file, { force: true });
+  }
+}
+
+/** Appears with its content or not at all, so that nobody takes one that is being written for an abandoned one. */
+function take(file) {
+  const own = `${file}.${process.pid}`;
+  writeFileSync(own, `${process.pid} ${startOf(process.pid)}`, { mode: 0o600 });
+  try {
+    linkSync(own, file);
+    return true;
+  } catch (error) {
+    if (error.code !== "EEXIST") {
+      throw error;
+    }
+    return false;
+  } finally {
+    rmSync(own, { force: true });
+  }
+}
+
+function read(file) {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+function removeOf(file, holder) {
+  const aside = `${file}.${process.pid}.old`;
+  try {
+    renameSync(file, aside);
+  } catch {
+    return; // another one was first
+  }
+  if (read(aside) !== holder) {
+    try {
+      linkSync(aside, file); // it was a new holder's: give it back
+    } catch {}
+  }
+  rmSync(aside, { force: true });
+}
+
+function isAlive(holder) {
+  const [pid, start] = holder.split(" ");
+  try {
+    process.kill(Number(pid), 0);
+  } catch (error) {
+    return error.code === "EPERM";
+  }
+  return startOf(Number(pid)) === start; // a process id may be in use again
+}
+
+/** When a process started, in ticks since boot; the same word for all where the system does not tell. */
+function startOf(pid) {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return text.slice(text.lastIndexOf(")") + 2).split(" ")[19] ?? "unknown";
+  } catch {
+    return "unknown";
+  }
+}

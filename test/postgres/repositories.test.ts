@@ -1,0 +1,89 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { lease, makeIdle, openStoreFixture, type StoreFixture } from "../support/store.js";
+
+let fixture: StoreFixture;
+
+beforeEach(async () => {
+  fixture = await openStoreFixture();
+});
+afterEach(() => fixture.close());
+
+const settings = { minIdle: 0, maxWorkspaces: 5, stablePath: false, credential: "", labels: {}, paused: false };
+
+test("B6 a mirror that fails is tried again with growing pauses, and one problem is one event", async () => {
+  const { store, sql } = fixture;
+  const made = await store.repositories.register("", { ...settings, url: "https://forge.test/a/Broken.git" });
+  if (made.kind !== "registered") throw new Error(made.kind);
+  const { id, name } = made.repository;
+  expect(name).toBe("broken");
+  const pauses: number[] = [];
+  for (let attempt = 0; attempt < 3; attempt++) {
+    expect((await store.repositories.dueMirrors(10)).map((due) => due.name)).toEqual(["broken"]);
+    await store.repositories.updateMirror(id, { state: "MIRRORING", problem: "", defaultBranch: "", digest: "" });
+    await store.repositories.updateMirror(id, {
+      state: "FAILED",
+      problem: "it is away",
+      defaultBranch: "",
+      digest: "",
+    });
+    expect(await store.repositories.dueMirrors(10)).toEqual([]);
+    const [row] = await sql<{ pause: number }[]>`
+      select extract(epoch from retry_time - clock_timestamp())::float8 as pause from mirrors where repository_id = ${id}`;
+    pauses.push(Math.round(row?.pause ?? 0));
+    await sql`update mirrors set retry_time = now() - interval '1 second' where repository_id = ${id}`;
+  }
+  expect(pauses).toEqual([5, 10, 20]);
+  const { newest } = await store.events.publish();
+  const failed = (await store.events.read(1n, Number(newest))).filter((event) => event.kind === "REPOSITORY_FAILED");
+  expect(failed.map((event) => event.detail)).toEqual(["it is away"]);
+});
+
+test("A1 the same URL is one repository, also when fifty register it at once", async () => {
+  const { store } = fixture;
+  const url = "https://forge.test/a/thing.git";
+  const outcomes = await Promise.all(
+    Array.from({ length: 50 }, () => store.repositories.register("", { ...settings, url })),
+  );
+  expect(outcomes.filter((outcome) => outcome.kind === "registered").length).toBe(1);
+  expect(outcomes.filter((outcome) => outcome.kind === "same").length).toBe(49);
+});
+
+test("a name that another URL has is made unique when it was derived, and refused when it was given", async () => {
+  const { store } = fixture;
+  await store.repositories.register("", { ...settings, url: "https://forge.test/a/thing.git" });
+  const other = await store.repositories.register("", { ...settings, url: "https://forge.test/b/thing" });
+  expect(other.kind === "registered" && other.repository.name).toMatch(/^thing-[0-9a-f]{8}$/);
+  const given = await store.repositories.register("thing", { ...settings, url: "https://forge.test/c/thing" });
+  expect(given.kind).toBe("differs");
+});
+
+test("a repository in use is removed by force only, and never while a workspace is quarantined", async () => {
+  const { store, sql } = fixture;
+  await makeIdle(fixture, 2);
+  const held = await lease(fixture);
+  expect(await store.repositories.remove("demo", false)).toEqual({ kind: "in-use", leases: 1, quarantined: 0 });
+  const quarantine = (to: string) =>
+    sql.unsafe(
+      `update workspaces set state = 'CLEANING', idle_time = null where state = '${to}' and id <> ${held.workspace.id.slice(1)}`,
+    );
+  await quarantine("IDLE");
+  await sql`update workspaces set state = 'QUARANTINED', problem = 'work' where state = 'CLEANING'`;
+  expect(await store.repositories.remove("demo", true)).toEqual({ kind: "in-use", leases: 1, quarantined: 1 });
+  await quarantine("QUARANTINED");
+  expect(await store.repositories.remove("demo", true)).toEqual({ kind: "removing" });
+  expect((await store.leases.find(held.lease))?.endReason).toBe("RECLAIMED");
+  for (const due of await store.work.claimWork([], "/workspaces", 10)) {
+    expect(due.kind).toBe("remove");
+    await store.work.finishWork(due.key, { kind: "retired" });
+  }
+  expect(await store.repositories.finishRemovals()).toEqual(["demo"]);
+  expect(await store.repositories.byName("demo")).toBeUndefined();
+});
+
+test("G9 workspaces are made ahead up to min_idle, within max_workspaces, and not while somebody waits", async () => {
+  const { store } = fixture;
+  await store.repositories.update("demo", { minIdle: 3, maxWorkspaces: 4 });
+  const made = await store.work.claimMissingIdle("/workspaces", 10);
+  expect(made.map((due) => due.kind)).toEqual(["make", "make", "make"]);
+  expect(await store.work.claimMissingIdle("/workspaces", 10)).toEqual([]);
+});

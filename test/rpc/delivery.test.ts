@@ -1,0 +1,133 @@
+/** A lease whose answer cannot reach its caller is given up, and one whose answer arrived never is. */
+import * as http2 from "node:http2";
+import { connect as connectSocket } from "node:net";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { createClient } from "@connectrpc/connect";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { AcquireRequestSchema, WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
+import { Delivery } from "../../src/rpc/call.js";
+import { errorOf, protocols } from "./clients.js";
+import { RunningServer, until } from "./running-server.js";
+
+let running: RunningServer;
+beforeEach(async () => {
+  running = await RunningServer.start();
+});
+afterEach(async () => {
+  await running[Symbol.asyncDispose]();
+});
+
+const path = "/leasehold.v1.WorkspaceService/Acquire";
+const request = toBinary(AcquireRequestSchema, create(AcquireRequestSchema, { repository: "demo" }));
+const framed = Buffer.concat([Buffer.from([0, 0, 0, 0, request.length]), request]);
+
+/** Holds every Acquire until it is let go. */
+function gate(): { readonly entered: () => boolean; readonly open: () => void } {
+  let open = () => {};
+  let isEntered = false;
+  const gone = new Promise<void>((resolve) => (open = resolve));
+  running.services.beforeAcquire = () => {
+    isEntered = true;
+    return gone;
+  };
+  return { entered: () => isEntered, open };
+}
+
+describe.each(Object.entries(protocols))("A4 over %s", (_name, transport) => {
+  test("a caller that has gone before the answer leaves no lease", async () => {
+    const held = gate();
+    const stop = new AbortController();
+    const call = errorOf(
+      createClient(WorkspaceService, transport(running.url)).acquire({ repository: "demo" }, { signal: stop.signal }),
+    );
+    await until(held.entered, "the service works");
+    stop.abort();
+    await call;
+    await until(() => running.services.asked[0]?.call.signal.aborted === true, "the service is told");
+    held.open();
+    await until(() => running.services.undelivered === 1, "the lease is given up");
+  });
+});
+
+describe("A4 over a bare HTTP/2 stream", () => {
+  const callOn = (session: http2.ClientHttp2Session) => {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": path,
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    stream.on("error", () => {});
+    stream.end(framed);
+    return stream;
+  };
+
+  test("an answer that never left because the caller's window was shut is given up when the caller goes", async () => {
+    const session = http2.connect(running.url, { settings: { initialWindowSize: 0 } });
+    session.on("error", () => {});
+    const stream = callOn(session);
+    await new Promise((resolve) => stream.once("response", resolve));
+    expect(running.services.undelivered).toBe(0);
+    session.destroy();
+    await until(() => running.services.undelivered === 1, "the lease is given up");
+  });
+
+  test("a caller that hangs up the moment it has its answer keeps its lease, 300 times", async () => {
+    for (let count = 0; count < 300; count += 1) {
+      const session = http2.connect(running.url);
+      session.on("error", () => {});
+      const stream = callOn(session);
+      await new Promise((resolve) => {
+        stream.once("trailers", resolve);
+        stream.resume();
+      });
+      session.destroy();
+    }
+    await until(() => running.server.running.unary === 0, "all calls are over");
+    expect(running.services.undelivered).toBe(0);
+  }, 30_000);
+});
+
+test("A4 over HTTP/1.1, a caller that hangs up the moment it has its answer keeps its lease, 300 times", async () => {
+  const call = [
+    `POST ${path} HTTP/1.1`,
+    "Host: localhost",
+    "Content-Type: application/json",
+    "Content-Length: 21",
+    "",
+    '{"repository":"demo"}',
+  ];
+  for (let count = 0; count < 300; count += 1) {
+    const socket = connectSocket(running.port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.write(call.join("\r\n"));
+    let answer = "";
+    await new Promise<void>((resolve) => {
+      socket.on("data", (chunk) => {
+        answer += chunk.toString();
+        const [head, body] = answer.split("\r\n\r\n");
+        const length = Number(/content-length: (\d+)/i.exec(head ?? "")?.[1]);
+        if (body !== undefined && body.length >= length) resolve();
+      });
+    });
+    expect(answer).toContain("leaseToken");
+    socket.resetAndDestroy();
+  }
+  await until(() => running.server.running.unary === 0, "all calls are over");
+  expect(running.services.undelivered).toBe(0);
+}, 30_000);
+
+test("A4 a delivery is lost at most once, and never after it was written", () => {
+  const lost = new Delivery();
+  let count = 0;
+  lost.onLost(() => (count += 1));
+  lost.lost();
+  lost.lost();
+  lost.onLost(() => (count += 1));
+  expect(count).toBe(2);
+  const written = new Delivery();
+  written.onLost(() => (count += 1));
+  written.written();
+  written.lost();
+  expect(count).toBe(2);
+});

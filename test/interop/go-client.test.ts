@@ -1,8 +1,8 @@
 /** A Go client that is generated from proto/ alone, with grpc-go and with connect-go. */
 import { cpSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { RealServer } from "./real-server.js";
+import { expect, test } from "vitest";
+import { useServed } from "./served.js";
 import { expectStory, type Story } from "./story.js";
 import { cached, contents, mayRun, mustRun, needTool, reachLimitMs, root, run } from "./toolchain.js";
 
@@ -25,16 +25,12 @@ const client = needTool("Go client", async () => {
   return join(directory, "client");
 });
 
-let server: RealServer;
-beforeAll(async () => {
-  server = await RealServer.start();
-});
-afterAll(() => server[Symbol.asyncDispose]());
+const served = useServed();
 
 test.each(["grpc", "connect", "connect-grpc", "connect-grpcweb"])(
   "F2 F5 a Go client works over %s",
   async (protocol) => {
-    const { code, stdout, stderr } = await run(client(), [protocol, server.target, server.upstream]);
+    const { code, stdout, stderr } = await run(client(), [protocol, served().target, served().upstream]);
     expect(stderr).toBe("");
     expect(code).toBe(0);
     expectStory(JSON.parse(stdout) as Story);

@@ -1,8 +1,8 @@
 /** A Python client that is generated from proto/ alone, with grpcio. */
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { RealServer } from "./real-server.js";
+import { expect, test } from "vitest";
+import { useServed } from "./served.js";
 import { expectStory, type Story } from "./story.js";
 import { cached, contents, mayRun, mustRun, needTool, root, run } from "./toolchain.js";
 
@@ -22,18 +22,12 @@ const python = needTool("Python with grpcio", async () => {
   return join(directory, "bin/python");
 });
 
-let server: RealServer;
-let generated: string;
-beforeAll(async () => {
-  server = await RealServer.start();
-  generated = join(server.directory, "python");
-});
-afterAll(() => server[Symbol.asyncDispose]());
+const served = useServed();
 
 test.each(["TCP", "a unix socket"])("F2 F5 a Python client works over %s", async (way) => {
-  await generate();
-  const target = way === "TCP" ? server.target : `unix:${server.socketPath}`;
-  const args = [join(sources, "client.py"), target, server.upstream];
+  const { target, socketPath, upstream, directory } = served();
+  const generated = await generate(join(directory, "generated"));
+  const args = [join(sources, "client.py"), way === "TCP" ? target : `unix:${socketPath}`, upstream];
   const env = { PYTHONPATH: generated, PYTHONDONTWRITEBYTECODE: "1" };
   const { code, stdout, stderr } = await run(python(), args, { env });
   expect(stderr).toBe("");
@@ -41,9 +35,10 @@ test.each(["TCP", "a unix socket"])("F2 F5 a Python client works over %s", async
   expectStory(JSON.parse(stdout) as Story);
 });
 
-async function generate(): Promise<void> {
+async function generate(generated: string): Promise<string> {
   mkdirSync(generated, { recursive: true });
   const out = [`--python_out=${generated}`, `--grpc_python_out=${generated}`];
   const files = readdirSync(join(proto, "leasehold/v1")).map((name) => join("leasehold/v1", name));
   await mustRun(python(), ["-m", "grpc_tools.protoc", `--proto_path=${proto}`, ...out, ...files], { cwd: proto });
+  return generated;
 }

@@ -1,7 +1,7 @@
 /**
  * Owns: the story that every foreign client plays against the real server, as facts that it reports.
  *
- * It watches, acquires twice with one request id, reads the README in the workspace, renews to 120 s, lists,
+ * It watches, acquires twice with one request id, reads README.md in the workspace, renews to 120 s, lists,
  * is refused with a forged token and with wrong fields, releases twice, and heartbeats once too often.
  */
 import { expect } from "vitest";
@@ -19,7 +19,7 @@ export interface Story {
   readonly leaseId: string;
   /** Whether the second Acquire with the same request id got the same lease and token. */
   readonly sameLease: boolean;
-  /** The README in the workspace. */
+  /** README.md in the workspace. */
   readonly readme: string;
   readonly source: string;
   /** What remained after the heartbeat. */
@@ -44,7 +44,7 @@ export function expectStory(story: Story): void {
   expect(story).toEqual({
     leaseId: expect.stringMatching(/^w\d+\.\d+$/),
     sameLease: true,
-    readme: "hello\n",
+    readme: "# demo\n",
     source: expect.stringMatching(/^WORKSPACE_SOURCE_(CREATED|REUSED|WARM)$/),
     remainingSeconds: expect.any(Number),
     active: [story.leaseId],

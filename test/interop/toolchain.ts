@@ -35,7 +35,7 @@ export function needTool<T>(name: string, make: () => Promise<T>): () => T {
     try {
       tool = { made: await make() };
     } catch (error) {
-      if (!(error instanceof Unavailable) || process.env["LEASEHOLD_INTEROP"] === "required") throw error;
+      if (!(error instanceof Unavailable) || process.env.LEASEHOLD_INTEROP === "required") throw error;
       tool = { missing: `no ${name}: ${error.message}` };
       process.stderr.write(`interop: skipped, ${tool.missing}\n`);
     }
@@ -58,7 +58,7 @@ export async function cached(
   key: readonly string[],
   make: (directory: string) => Promise<void>,
 ): Promise<string> {
-  const cache = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "leasehold-interop");
+  const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "leasehold-interop");
   const digest = createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 16);
   const place = join(cache, `${name}-${digest}`);
   if (existsSync(place)) return place;

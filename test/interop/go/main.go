@@ -97,7 +97,7 @@ func play(ctx context.Context, leases client, repository, holder string) (*story
 		return nil, fmt.Errorf("acquire again: %w", err)
 	}
 	id, token := acquired.GetLease().GetLeaseId(), acquired.GetLeaseToken()
-	readme, err := os.ReadFile(filepath.Join(acquired.GetWorkspace().GetPath(), "README"))
+	readme, err := os.ReadFile(filepath.Join(acquired.GetWorkspace().GetPath(), "README.md"))
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ def play(target: str, repository: str) -> dict:
         again = leases.Acquire(request, timeout=DEADLINE_SECONDS)
         lease_id, token = acquired.lease.lease_id, acquired.lease_token
         proof = {"lease_id": lease_id, "lease_token": token}
-        readme = pathlib.Path(acquired.workspace.path, "README").read_text()
+        readme = pathlib.Path(acquired.workspace.path, "README.md").read_text()
 
         renewed = leases.Heartbeat(messages.HeartbeatRequest(ttl=Duration(seconds=120), **proof))
         remaining = renewed.lease.remaining

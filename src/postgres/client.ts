@@ -52,7 +52,23 @@ export function connectPool(connection: PostgresConnection, options: PoolOptions
       ...(options.idleSessionTimeoutMs ? { idle_session_timeout: options.idleSessionTimeoutMs } : {}),
     },
   };
-  return "url" in connection ? postgres(connection.url, settings) : postgres({ ...settings, ...connection });
+  if (!("url" in connection)) return postgres({ ...settings, ...connection });
+  const { url, directory } = splitSocket(connection.url);
+  return postgres(url, directory === undefined ? settings : { ...settings, host: directory });
+}
+
+/**
+ * Takes a unix socket's directory out of a URL, in either of libpq's spellings, which the driver does not know:
+ * percent-encoded in the host's place, or as `?host=/directory`.
+ */
+function splitSocket(text: string): { readonly url: string; readonly directory?: string } {
+  if (!URL.canParse(text)) return { url: text };
+  const url = new URL(text);
+  const directory = url.searchParams.get("host") ?? decodeURIComponent(url.hostname);
+  if (!directory.startsWith("/")) return { url: text };
+  url.searchParams.delete("host");
+  url.hostname = "localhost";
+  return { url: url.href, directory };
 }
 
 const brokenConnection = new Set([

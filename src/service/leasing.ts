@@ -128,14 +128,19 @@ export class Leasing implements Workspaces {
     return key;
   }
 
-  /** Waits until the workspace is no longer being cleaned by the work that this release began. */
+  /**
+   * Waits until the cleaning that this release began has come to something: every transition raises the version, so what
+   * later holders do with the workspace is not waited for, and their leases are not told.
+   */
   async #whenClean(workspace: Workspace, call: CallContext): Promise<Workspace> {
     let now = workspace;
-    while (now.state === "CLEANING" && !call.signal.aborted) {
+    const isBeingCleaned = () => now.state === "CLEANING" && now.version === workspace.version && !now.problem;
+    while (isBeingCleaned() && !call.signal.aborted) {
       await this.#changeOrTimeout(call.signal);
       now = (await this.#deps.pool.get(workspace.id)) ?? now;
     }
-    return now;
+    const { lease: _ofAnother, ...rest } = now;
+    return rest;
   }
 
   #changeOrTimeout(signal: AbortSignal): Promise<void> {

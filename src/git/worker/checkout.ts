@@ -7,10 +7,10 @@
  * 2. Only files that the old tree or index had are unlinked: their directories have been compared and are real.
  */
 import { rmdirSync, unlinkSync } from "node:fs";
-import { join } from "node:path";
 import { hasConvertingAttributes } from "./attributes.js";
 import { toBytePath, toFsPath, toText } from "./byte-path.js";
 import { checkoutStrategy, git, type Repository, type Tree, withRepository } from "./nodegit.js";
+import { diffTrees } from "./tree-diff.js";
 
 /** From this many paths on it is worth to look whether filters matter. */
 const manyPaths = 1000;
@@ -27,7 +27,7 @@ export async function checkOutAll(path: string, commit: string): Promise<void> {
 }
 
 /**
- * Moves a workspace from one commit to another; its index is the one of `from`.
+ * Moves a workspace from one commit to another; its HEAD is at `to` and its index is the one of `from`.
  * `touched`: byte paths of files of `from` that are to be written anew in any case.
  */
 export async function checkOutChanges(
@@ -38,51 +38,40 @@ export async function checkOutChanges(
 ): Promise<void> {
   if (from === to && touched.length === 0) return;
   await withRepository(path, async (repository) => {
-    const fromTree = await treeOf(repository, from);
-    const tree = from === to ? fromTree : await treeOf(repository, to);
-    const changes = from === to ? { old: [], all: [] } : await changedPaths(repository, fromTree, tree);
-    removeFiles(path, [...touched, ...changes.old]);
-    const paths: string[] = [];
-    let unnameable = false;
-    for (const changed of new Set([...touched, ...changes.all])) {
-      const text = toText(changed);
-      if (text === undefined) unnameable = true;
-      else paths.push(text);
-    }
-    if (paths.length === 0 && !unnameable) return;
-    const filters = paths.length < manyPaths || (await hasConvertingAttributes(repository, tree));
+    const tree = await treeOf(repository, to);
+    const fromTree = (await git.Commit.lookup(repository, from)).treeId().toString();
+    const diff = await diffTrees(await repository.odb(), fromTree, tree.id().toString());
+    removeFiles(path, new Set([...touched, ...diff.removed, ...diff.changed]));
+
+    // The index is changed in memory only: the checkout does not read it again (noRefresh) and writes it when done.
+    const index = await repository.index();
+    for (const removed of diff.removed) await index.removeByPath(named(removed));
+    const gone = new Set(diff.removed);
+    const written = new Set([...touched.filter((name) => !gone.has(name)), ...diff.added, ...diff.changed]);
+    if (written.size === 0) return void (await index.write());
+    const filters = written.size < manyPaths || (await hasConvertingAttributes(repository, tree));
+    // HEAD is at this tree already, so all that libgit2 sees of a file is that it is missing and to be written.
     await git.Checkout.tree(repository, tree, {
-      checkoutStrategy: checkoutStrategy.force | checkoutStrategy.disablePathspecMatch,
-      baseline: fromTree,
+      checkoutStrategy: checkoutStrategy.force | checkoutStrategy.noRefresh | checkoutStrategy.disablePathspecMatch,
+      paths: [...written].map(named),
       ...(filters ? {} : { disableFilters: 1 }),
-      // nodegit passes paths as UTF-8 text; where one cannot be named, libgit2 has to look at all.
-      ...(unnameable ? {} : { paths }),
     });
   });
+}
+
+/** nodegit takes paths as text only; where a name is no text, the caller has to make a fresh clone. */
+function named(path: string): string {
+  const text = toText(path);
+  if (text === undefined) throw new Error("a path that is not UTF-8 cannot be written by itself");
+  return text;
 }
 
 async function treeOf(repository: Repository, commit: string): Promise<Tree> {
   return (await git.Commit.lookup(repository, commit)).getTree();
 }
 
-async function changedPaths(
-  repository: Repository,
-  from: Tree,
-  to: Tree,
-): Promise<{ readonly old: string[]; readonly all: string[] }> {
-  const diff = await git.Diff.treeToTree(repository, from, to);
-  const old: string[] = [];
-  const all: string[] = [];
-  for (let index = 0; index < diff.numDeltas(); index++) {
-    const delta = diff.getDelta(index);
-    if (delta.oldFile().mode() !== 0) old.push(toBytePath(delta.oldFile().path()));
-    all.push(toBytePath(delta.newFile().path()));
-  }
-  return { old, all };
-}
-
 /** Unlinks files that may be missing, and the directories that become empty. */
-function removeFiles(path: string, names: readonly string[]): void {
+function removeFiles(path: string, names: ReadonlySet<string>): void {
   const root = toBytePath(path);
   const parents = new Set<string>();
   for (const name of names) {
@@ -109,9 +98,4 @@ function removeEmptyUpwards(root: string, directory: string): void {
       throw error;
     }
   }
-}
-
-/** Where git keeps the index of the workspace at `path`. */
-export function indexPath(path: string): string {
-  return join(path, ".git", "index");
 }

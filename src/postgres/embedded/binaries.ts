@@ -129,7 +129,7 @@ async function probe(native: string, account: Account | undefined): Promise<Bina
 
 /** With another account it must be a place that this account can reach, which root's own cache is not. */
 function cacheRoots(account: Account | undefined): string[] {
-  const cache = process.env["XDG_CACHE_HOME"] || (account === undefined ? join(homedir(), ".cache") : "/var/cache");
+  const cache = process.env.XDG_CACHE_HOME || (account === undefined ? join(homedir(), ".cache") : "/var/cache");
   return [join(cache, "leasehold"), join(tmpdir(), `leasehold-${process.getuid?.() ?? "cache"}`)];
 }
 

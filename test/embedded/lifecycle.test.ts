@@ -28,7 +28,7 @@ describe("the embedded Postgres (contract 2)", () => {
 
     const second = await start(dataDir);
     const [row] = await ask(second.connection, (sql) => sql`select answer from kept`);
-    expect(row?.["answer"]).toBe(42);
+    expect(row?.answer).toBe(42);
     expect(second.version).toMatch(/^18\.\d+$/);
   });
 
@@ -62,7 +62,7 @@ describe("the embedded Postgres (contract 2)", () => {
     const started = await Promise.all(
       connections.map((connection) => ask(connection, (sql) => sql`select pg_postmaster_start_time()::text as at`)),
     );
-    expect(new Set(started.map(([row]) => row?.["at"])).size).toBe(1);
+    expect(new Set(started.map(([row]) => row?.at)).size).toBe(1);
     expect(users.filter((user) => user.messages.includes("Postgres started"))).toHaveLength(1);
     expect((await readdir(dataDir)).sort()).toEqual(["pg18", "postgres.log"]);
   });

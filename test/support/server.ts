@@ -13,6 +13,7 @@ import { hostname, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, afterEach } from "vitest";
+import { connectPool, type Sql } from "../../src/postgres/client.js";
 import { createDatabase } from "./database.js";
 import { Client } from "./rpc-client.js";
 import { until } from "./until.js";
@@ -142,7 +143,9 @@ export class ServerProcess {
 
   /** What the log ends with, for a failed test. */
   tail(): string {
-    return this.#stderr.slice(-logTail).join("\n");
+    // tests poll by GetWorkspace
+    const lines = this.#stderr.filter((line) => !line.includes("WorkspaceService/GetWorkspace"));
+    return lines.slice(-logTail).join("\n");
   }
 }
 
@@ -151,6 +154,8 @@ export interface Servers {
   directory(): Promise<string>;
   /** The URL of a database of its own on the run's Postgres, gone after the file. */
   database(): Promise<string>;
+  /** For looking into a server's database and breaking things in it, past the server. */
+  sql(databaseUrl: string): Sql;
   /** A server that serves; on a database of its own unless it is told otherwise. */
   start(options?: ServerOptions): Promise<ServerProcess>;
   /** One that is not started yet. */
@@ -164,6 +169,7 @@ export function useServers(): Servers {
   const servers: ServerProcess[] = [];
   const steps: (() => unknown)[] = [];
   const directories: string[] = [];
+  const connections: Sql[] = [];
   const databases: { drop(): Promise<void> }[] = [];
   afterEach(({ task }) => {
     if (task.result?.state !== "fail") return;
@@ -176,6 +182,7 @@ export function useServers(): Servers {
       await server.kill9();
       killPostgres(server.dataDir);
     }
+    for (const sql of connections) await sql.end({ timeout: 1 });
     for (const database of databases) await database.drop();
     for (const directory of directories) await rm(directory, { recursive: true, force: true, maxRetries: 20 });
   });
@@ -199,6 +206,11 @@ export function useServers(): Servers {
   return {
     directory,
     database,
+    sql: (url) => {
+      const sql = connectPool({ url }, { max: 2, name: "test" });
+      connections.push(sql);
+      return sql;
+    },
     make,
     start: async (options) => (await make(options)).start(),
     atEnd: (step) => void steps.push(step),

@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 
 export const gitEnvironment: NodeJS.ProcessEnv = {
-  PATH: process.env["PATH"],
+  PATH: process.env.PATH,
   HOME: "/nonexistent",
   GIT_CONFIG_NOSYSTEM: "1",
   GIT_CONFIG_GLOBAL: "/dev/null",

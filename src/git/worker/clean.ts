@@ -8,27 +8,37 @@
  * 3. Every file that may have changed is written anew; the others have been proven by their stat.
  * 4. Nothing is destroyed before the guard, where it is asked for, has found no work.
  */
-import { copyFileSync, lstatSync, mkdirSync, renameSync } from "node:fs";
+import { copyFileSync, mkdirSync, renameSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { CleanOutcome, CleanWorkspaceRequest } from "../../ports/git-engine.js";
 import { toBytePath, toFsPath } from "./byte-path.js";
-import { checkOutChanges, indexPath } from "./checkout.js";
+import { checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
+import { guard } from "./guard.js";
 import { IndexFile } from "./index-file.js";
-import { isDirectory, type Making, makeWorkspace, readTrustedIndex, saveTrustedIndex } from "./prepare.js";
+import { findWorkspace, isThere } from "./place.js";
+import { type Making, makeWorkspace } from "./prepare.js";
 import { readRefs } from "./refs.js";
 import { TrashBin } from "./trash.js";
+import { indexPath, readTrustedIndex, saveTrustedIndex } from "./trusted-index.js";
 import { compareWorkingTree, correctModes } from "./working-tree.js";
 
 export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<CleanOutcome> {
   const { path, candidates, from, target } = request;
+  if (request.guardWork) {
+    const unsaved = await guard(request);
+    if (unsaved) return unsaved;
+  }
   const bin = new TrashBin(request.trash);
   const found = findWorkspace(candidates);
   if (found !== undefined && found !== path) {
     if (isThere(path)) bin.take(path);
     mkdirSync(dirname(path), { recursive: true });
     renameSync(found, path);
+  }
+  for (const place of candidates) {
+    if (place !== path && isThere(place)) bin.take(place);
   }
   const making: Making = { ...request, table: readRefs(request.mirror) };
   if (found !== undefined && from !== "" && target.commit !== "") {
@@ -39,9 +49,7 @@ export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<Cl
       if (isHostFault(error)) throw error;
     }
   }
-  for (const place of new Set([...candidates, path])) {
-    if (isThere(place)) bin.take(place);
-  }
+  if (isThere(path)) bin.take(path);
   await makeWorkspace(making);
   return { kind: "clean", recreated: true };
 }
@@ -65,17 +73,8 @@ async function reuse(making: Making, from: string, bin: TrashBin): Promise<boole
   await makeGitDirectory(work, making);
   copyFileSync(trustedIndex, indexPath(work));
   placeGitDirectory(work, path);
-  const touched = comparison.touched.map((position) => index.paths[position] as string);
+  const touched = [...comparison.missing, ...comparison.altered].map((position) => index.paths[position] as string);
   await checkOutChanges(path, from, target.commit, touched);
   saveTrustedIndex(path, trustedIndex);
   return true;
-}
-
-/** The first candidate that is a real directory. */
-export function findWorkspace(candidates: readonly string[]): string | undefined {
-  return candidates.find(isDirectory);
-}
-
-export function isThere(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }

@@ -2,10 +2,15 @@
 
 import { rmSync } from "node:fs";
 import type { CleanOutcome, DiscardWorkspaceRequest } from "../../ports/git-engine.js";
-import { isThere } from "./clean.js";
+import { guard } from "./guard.js";
+import { isThere } from "./place.js";
 import { TrashBin } from "./trash.js";
 
 export async function discardWorkspace(request: DiscardWorkspaceRequest): Promise<CleanOutcome> {
+  if (request.guardWork) {
+    const unsaved = await guard(request);
+    if (unsaved) return unsaved;
+  }
   const bin = new TrashBin(request.trash);
   for (const place of request.candidates) {
     if (isThere(place)) bin.take(place);

@@ -70,6 +70,14 @@ export class IndexFile {
     this.split = bytes.includes("link", position, "latin1") && hasExtension(bytes, position, end, "link");
   }
 
+  /** Of a repository without commits. */
+  static empty(): IndexFile {
+    const bytes = Buffer.alloc(headerBytes + checksumBytes);
+    bytes.write("DIRC", "latin1");
+    bytes.writeUInt32BE(2, 4);
+    return new IndexFile(bytes, false);
+  }
+
   get length(): number {
     return this.paths.length;
   }

@@ -49,6 +49,7 @@ export interface Index {
   path(): string;
   entryCount(): number;
   readTree(tree: Tree): Promise<number>;
+  removeByPath(path: string): Promise<number>;
   write(): Promise<number>;
 }
 
@@ -56,6 +57,7 @@ export interface Repository {
   path(): string;
   odb(): Promise<Odb>;
   index(): Promise<Index>;
+  setWorkdir(path: string, updateGitlink: number): number;
   cleanup(): void;
 }
 
@@ -87,7 +89,6 @@ export interface CheckoutOptions {
   checkoutStrategy: number;
   disableFilters?: number;
   paths?: readonly string[];
-  baseline?: Tree;
 }
 
 interface NodeGit {

@@ -5,15 +5,16 @@
  * 1. Afterwards the workspace is what a fresh clone at the target would be, whichever way was taken.
  * 2. What stands in the way of a fresh clone is renamed aside first, never merged with.
  */
-import { copyFileSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import type { CheckoutTarget, PrepareWorkspaceRequest, WorkspaceIdentity } from "../../ports/git-engine.js";
-import { checkOutAll, checkOutChanges, indexPath } from "./checkout.js";
+import { checkOutAll, checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
+import { isDirectory, isFile, isThere } from "./place.js";
 import { type RefTable, readRefs } from "./refs.js";
-import { replaceByCopy } from "./replace-file.js";
 import { removeTree } from "./trash.js";
+import { indexPath, saveTrustedIndex } from "./trusted-index.js";
 
 /** Suffixes of a workspace's path, for what is being made and what is being replaced. */
 const suffix = { made: ".git-new", replaced: ".git-old", aside: ".aside" } as const;
@@ -31,7 +32,7 @@ export async function prepareWorkspace(request: PrepareWorkspaceRequest): Promis
   }
   const aside = `${path}${suffix.aside}`;
   removeTree(aside);
-  if (lstatSync(path, { throwIfNoEntry: false })) renameSync(path, aside);
+  if (isThere(path)) renameSync(path, aside);
   await makeWorkspace({ ...request, table, target });
   removeTree(aside);
 }
@@ -70,31 +71,9 @@ async function moveWorkspace(request: Making & { readonly from: string }): Promi
   removeTree(replaced);
 }
 
-/** Copies the index out of reach of whoever gets the workspace. An unborn one has none. */
-export function saveTrustedIndex(path: string, trustedIndex: string): void {
-  if (isFile(indexPath(path))) replaceByCopy(indexPath(path), trustedIndex);
-  else rmSync(trustedIndex, { force: true });
-}
-
-/** Reads the trusted index and when it was written; undefined if there is none. */
-export function readTrustedIndex(
-  trustedIndex: string,
-): { readonly bytes: Buffer; readonly writtenMs: number } | undefined {
-  const stat = lstatSync(trustedIndex, { throwIfNoEntry: false });
-  return stat?.isFile() ? { bytes: readFileSync(trustedIndex), writtenMs: stat.mtimeMs } : undefined;
-}
-
 /** A new branch follows `origin` only if a branch of its name is there. */
 function targetOf(request: PrepareWorkspaceRequest, table: RefTable): CheckoutTarget {
   if (request.branch === undefined || request.branch === "") return request.target;
   const head = `refs/heads/${request.branch}`;
   return { commit: request.target.commit, head, tracking: table.refs.has(head) };
-}
-
-export function isDirectory(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-}
-
-function isFile(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }

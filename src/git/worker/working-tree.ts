@@ -14,13 +14,15 @@ import { toBytePath, toFsPath } from "./byte-path.js";
 import type { IndexFile } from "./index-file.js";
 
 /** File kinds in git's modes. */
-const fileKind = { mask: 0o170000, symlink: 0o120000, submodule: 0o160000 } as const;
+export const fileKind = { mask: 0o170000, symlink: 0o120000, submodule: 0o160000 } as const;
 
 export interface Comparison {
   /** Topmost byte paths that are not in the index: files of any kind, and directories with all below. */
   readonly strangers: readonly string[];
-  /** Positions in the index of entries that are missing or may have changed. */
-  readonly touched: readonly number[];
+  /** Positions in the index of files that are not there, or not as a file in a real directory. */
+  readonly missing: readonly number[];
+  /** Positions in the index of files that are there and may have changed. */
+  readonly altered: readonly number[];
   /** Directories (byte paths) with other permissions than a checkout gives, and what they had. */
   readonly oddDirectories: readonly OddDirectory[];
   /** Byte paths of submodules whose (empty) directory is missing. */
@@ -45,7 +47,9 @@ export function compareWorkingTree(root: string, index: IndexFile, trustedMs: nu
   const directoryMode = 0o777 & ~process.umask();
   const strangers: string[] = [];
   const oddDirectories: OddDirectory[] = [];
-  const untouched = new Uint8Array(index.length);
+  const missing: number[] = [];
+  const altered: number[] = [];
+  const met = new Uint8Array(index.length);
   const foundSubmodules = new Set<string>();
   const pending = [""];
   for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
@@ -66,15 +70,17 @@ export function compareWorkingTree(root: string, index: IndexFile, trustedMs: nu
       }
       const position = expected.files.get(name);
       if (position === undefined) strangers.push(name);
-      else if (isUntouched(toFsPath(base + name), index, position, trustedMs)) untouched[position] = 1;
+      else {
+        met[position] = 1;
+        if (!isUntouched(toFsPath(base + name), index, position, trustedMs)) altered.push(position);
+      }
     }
   }
-  const touched: number[] = [];
   for (let position = 0; position < index.length; position++) {
-    if (!untouched[position] && !isSubmodule(index, position)) touched.push(position);
+    if (!met[position] && !isSubmodule(index, position)) missing.push(position);
   }
   const missingSubmodules = [...expected.submodules].filter((name) => !foundSubmodules.has(name));
-  return { strangers, touched, oddDirectories, missingSubmodules };
+  return { strangers, missing, altered, oddDirectories, missingSubmodules };
 }
 
 /** Gives directories the permissions that a checkout gives. */
@@ -136,7 +142,7 @@ function isUntouched(path: string | Buffer, index: IndexFile, position: number, 
   );
 }
 
-function sameExecutable(now: Stats, mode: number): boolean {
+export function sameExecutable(now: Stats, mode: number): boolean {
   return ((now.mode & 0o100) !== 0) === ((mode & 0o100) !== 0);
 }
 

@@ -1,0 +1,43 @@
+/**
+ * Owns the refusal to destroy work that exists nowhere else.
+ *
+ * Invariants:
+ * 1. It runs before anything is moved, so what it refuses to destroy is exactly as it was.
+ * 2. What cannot be examined counts as work, but for failures of this host's disk, which are told as such.
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type { CleanOutcome } from "../../ports/git-engine.js";
+import { isHostFault } from "./fault.js";
+import { isDirectory } from "./place.js";
+import { removeTree } from "./trash.js";
+import { readTrustedIndex } from "./trusted-index.js";
+import { findUnsavedWork } from "./unsaved-work.js";
+
+export interface Guarded {
+  readonly mirror: string;
+  readonly candidates: readonly string[];
+  readonly trash: string;
+  readonly trustedIndex: string;
+  readonly from: string;
+}
+
+/** `unsaved` for the first candidate that holds work; undefined if none does. */
+export async function guard(request: Guarded): Promise<CleanOutcome | undefined> {
+  const { mirror, trustedIndex, from } = request;
+  for (const path of new Set(request.candidates.filter(isDirectory))) {
+    // In the trash, so that what a killed attempt leaves there is removed with it.
+    const work = join(request.trash, `guard-${randomBytes(6).toString("hex")}`);
+    try {
+      const trusted = readTrustedIndex(trustedIndex);
+      const detail = await findUnsavedWork({ path, mirror, from, trusted, work });
+      if (detail !== undefined) return { kind: "unsaved", path, detail };
+    } catch (error) {
+      if (isHostFault(error)) throw error;
+      return { kind: "unsaved", path, detail: "files that could not be examined" };
+    } finally {
+      removeTree(work);
+    }
+  }
+  return undefined;
+}

@@ -53,6 +53,8 @@ export class Acquiring {
     const repository = await this.#deps.registry.forAcquire(input.repository, call);
     const host = await this.#host(input.host, repository);
     const spec = this.#spec(input);
+    const ours = host.id === ownership.host.id && ownership.owner;
+    const foreseen = ours ? granting.foresee(repository, spec) : undefined;
     const opened = await desk.open({
       caller: call.caller.name,
       requestId: input.requestId,
@@ -65,18 +67,21 @@ export class Acquiring {
       throw new Failure("REQUEST_ID_REUSED", "this request id was used before, with other fields");
     }
     if (opened.kind === "leased") return this.#acquired(opened.ticketId, opened.grant);
-    const seat = seats.sit(opened.ticketId);
-    if (host.id === ownership.host.id) granting.offer({ ticketId: opened.ticketId, repositoryId: repository.id, spec });
+    const { ticketId } = opened;
+    const seat = seats.sit(ticketId);
+    if (ours) granting.offer({ ticketId, repositoryId: repository.id, spec }, foreseen);
     else this.#deps.wake.hint();
+    let leased = false;
     try {
-      const outcome = await this.#outcome(opened.ticketId, seat, input.waitMs, call);
+      const outcome = await this.#outcome(ticketId, seat, input.waitMs, call);
       if (outcome.kind === "failed") throw fromRecord(outcome.failure);
       if (outcome.kind === "gone")
         throw new Failure("HOST_UNAVAILABLE", "the request's place was lost; ask again", { retryAfterMs: 500 });
-      return this.#acquired(opened.ticketId, outcome.grant);
+      leased = true;
+      return this.#acquired(ticketId, outcome.grant);
     } finally {
-      // the ticket is kept or remembered by the store; this only frees the seat
-      if (seat.leave()) await desk.leave(opened.ticketId, false).catch(() => {});
+      // a ticket with a lease needs nobody's attention any more; any other is given up, or kept, by the store
+      if (seat.leave() && !leased) await desk.leave(ticketId, false).catch(() => {});
     }
   }
 
@@ -116,7 +121,7 @@ export class Acquiring {
 
   /** Waits until the ticket is settled, the wait has run out, the caller has gone, or the server drains. */
   #outcome(ticketId: bigint, seat: Seat, waitMs: number, call: CallContext): Promise<Settled> {
-    const { draining, wake, desk, seats } = this.#deps;
+    const { draining, wake, desk, seats, granting } = this.#deps;
     const left = call.timeLeftMs();
     const wait = Math.min(waitMs, maxWaitMs, left === undefined ? maxWaitMs : Math.max(left - beforeDeadlineMs, 0));
     return new Promise<Settled>((resolve, reject) => {
@@ -148,7 +153,7 @@ export class Acquiring {
       };
       const gone = () => finish(() => reject(goneFailure(call)));
       undo.push(seat.onOutcome((outcome) => finish(() => resolve(outcome))));
-      undo.push(wake.onHint(() => void look()));
+      undo.push(wake.onHint(() => granting.serves(ticketId) || void look()));
       const every = setInterval(() => void look(), lookEveryMs);
       undo.push(() => clearInterval(every));
       const timer = setTimeout(() => {

@@ -20,6 +20,12 @@ export interface MirrorLimits {
   readonly cloneMs: number;
 }
 
+/** What an Acquire wants, and the state of the mirror that it was found in. */
+export interface Wanted {
+  readonly mirror: Mirror;
+  readonly resolved: Resolved;
+}
+
 interface Lane {
   /** Has begun to ask the upstream. */
   running?: Promise<Mirror> | undefined;
@@ -73,23 +79,24 @@ export class Mirrors {
   }
 
   /** Finds what a revision names, in a mirror that asked the upstream at most `maxStalenessMs` ago. */
-  async resolve(
-    repository: Repository,
-    revision: string,
-    maxStalenessMs: number,
-  ): Promise<{ mirror: Mirror; resolved: Resolved }> {
-    const before = await this.#deps.repositories.mirror(repository.id);
-    const usable = before?.state === "READY" && (await this.#isWhole(repository));
-    const fresh =
-      usable && maxStalenessMs > 0 && before.fetchAgeMs !== undefined && before.fetchAgeMs <= maxStalenessMs;
-    if (usable && (fresh || fullCommit.test(revision))) {
-      const found = await this.#find(repository, revision);
-      if (found) return { mirror: before, resolved: found };
-    }
+  async resolve(repository: Repository, revision: string, maxStalenessMs: number): Promise<Wanted> {
+    const known = await this.known(repository, revision, maxStalenessMs);
+    if (known) return known;
     const mirror = await this.fetch(repository);
     if (requestRef.test(revision)) await this.#fetchRequestRef(repository, revision);
     const resolved = await this.#deps.git.resolve(this.#deps.places.mirror(repository), revision);
     return { mirror, resolved };
+  }
+
+  /** The same without asking the upstream; undefined where it has to be asked. */
+  async known(repository: Repository, revision: string, maxStalenessMs: number): Promise<Wanted | undefined> {
+    if (maxStalenessMs <= 0 && !fullCommit.test(revision)) return undefined;
+    const mirror = await this.#deps.repositories.mirror(repository.id);
+    if (mirror?.state !== "READY" || !(await this.#isWhole(repository))) return undefined;
+    const fresh = maxStalenessMs > 0 && mirror.fetchAgeMs !== undefined && mirror.fetchAgeMs <= maxStalenessMs;
+    if (!fresh && !fullCommit.test(revision)) return undefined;
+    const resolved = await this.#find(repository, revision);
+    return resolved && { mirror, resolved };
   }
 
   async #find(repository: Repository, revision: string): Promise<Resolved | undefined> {

@@ -74,6 +74,17 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
     return { position: row.place, gone: row.gone };
   }
 
+  async delivered(ticketId: bigint): Promise<void> {
+    await run(() => this.#sql`select deliver_ticket(${String(ticketId)})`);
+  }
+
+  async endUndelivered(ticketId: bigint): Promise<boolean> {
+    const row = only(
+      await run(() => this.#sql<{ ended: boolean }[]>`select end_undelivered(${String(ticketId)}) as ended`),
+    );
+    return row.ended;
+  }
+
   async pending(known: readonly bigint[]): Promise<readonly Ticket[]> {
     const rows = await run(
       () => this.#sql<{ id: string; repository_id: number; spec: TicketSpec }[]>`

@@ -104,7 +104,6 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   });
   const acquiring = new Acquiring({
     desk: tickets,
-    leases,
     hosts,
     ownership,
     granting,

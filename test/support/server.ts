@@ -155,7 +155,7 @@ export interface Servers {
   /** The URL of a database of its own on the run's Postgres, gone after the file. */
   database(): Promise<string>;
   /** For looking into a server's database and breaking things in it, past the server. */
-  sql(databaseUrl: string): Sql;
+  sql(databaseUrl: string, connections?: number): Sql;
   /** A server that serves; on a database of its own unless it is told otherwise. */
   start(options?: ServerOptions): Promise<ServerProcess>;
   /** One that is not started yet. */
@@ -206,8 +206,8 @@ export function useServers(): Servers {
   return {
     directory,
     database,
-    sql: (url) => {
-      const sql = connectPool({ url }, { max: 2, name: "test" });
+    sql: (url, max = 2) => {
+      const sql = connectPool({ url }, { max, name: "test" });
       connections.push(sql);
       return sql;
     },

@@ -56,6 +56,19 @@ begin
   outcome := 'ended'; reason := p_reason;
 end $$;
 
+-- a lease that nobody was told of, and for which nobody waits any more, is released
+create function end_undelivered(p_ticket bigint) returns bool language plpgsql as $$
+declare
+  t tickets;
+begin
+  select * into t from tickets x where x.id = p_ticket;
+  if t.workspace_id is null then return false; end if;
+  perform lock_workspace(t.workspace_id);
+  select * into t from tickets x where x.id = p_ticket for update;
+  if t.state is distinct from 'LEASED' or t.delivered or t.server_id is not null then return false; end if;
+  return (select outcome from end_lease(t.workspace_id, t.fence, 'RELEASED', false, false)) = 'ended';
+end $$;
+
 -- ends overdue leases of a host, if its owner, who asks, has been well for their whole time to live
 create function expire_leases(p_server bigint, p_host int, p_limit int) returns int language plpgsql as $$
 declare

@@ -15,7 +15,7 @@ import { root, run, Unavailable } from "./toolchain.js";
 
 const served = useServed();
 const readme = readFileSync(join(root, "README.md"), "utf8");
-const tourLimitMs = 120_000;
+const tourLimitMs = 150_000;
 
 /** The content of every fenced block whose first line matches. */
 function blocks(mark: RegExp): string[] {
@@ -24,7 +24,7 @@ function blocks(mark: RegExp): string[] {
     .map(([, , content = ""]) => content);
 }
 
-test("the tour of the README does what the README says", { timeout: 300_000 }, async () => {
+test("the tour of the README does what the README says", { timeout: 420_000 }, async () => {
   const grpcurl = await makeGrpcurl().catch((error: unknown) => {
     if (error instanceof Unavailable) return undefined;
     throw error;

@@ -146,7 +146,7 @@ export class Keeper {
       return gone.kind === "unsaved" ? unsaved(gone) : { kind: "retired" };
     }
     const mirror = await mirrors.whole(repository);
-    const resolved = await git.resolve(mirrorPath, "");
+    const resolved = await mirrors.find(repository, mirror, "");
     const target: CheckoutTarget = { ...resolved, tracking: resolved.head !== "" };
     const common = { mirror: mirrorPath, path: due.path, trustedIndex, origin: repository.url, target };
     if (due.kind === "make") await git.prepareWorkspace(common);

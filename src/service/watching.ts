@@ -113,7 +113,8 @@ export class Watching {
 
   async #read(next: bigint): Promise<readonly Event[]> {
     const batch = await this.#deps.events.read(next, page);
-    if (batch.length > 0 && batch[0]?.revision !== next) checkBounds(next, await this.#deps.events.publish());
+    // also when there is nothing from there on: all of it may have been forgotten while the watcher was slow
+    if (batch[0]?.revision !== next) checkBounds(next, await this.#deps.events.publish());
     return batch;
   }
 

@@ -167,6 +167,19 @@ it("G5 a reader that falls behind is cut off with the revision to resume from, a
   expect(rest.at(-1)?.revision).toBeGreaterThanOrEqual(newestRevision + 20_000n);
 });
 
+it("G5 a reader whose next revision was forgotten while it was slow is told so, and does not keep the server busy", async () => {
+  const databaseUrl = await servers.database();
+  const old = servers.sql(databaseUrl);
+  await old`insert into outbox (kind, host, detail) select 'HOST_JOINED', 'flood', repeat('x', 5000) from generate_series(1, 4000)`;
+  const forgetful = await servers.start({ databaseUrl });
+  const stream = open({ fromRevision: 1n }, forgetful.client);
+  await eventsUntil(stream, ({ revision }) => revision === 10n);
+  await old`with gone as (delete from events) update meta set oldest_revision = newest_revision + 1`;
+  const refused = await refusal(eventsUntil(stream, () => false));
+  expect(refused).toMatchObject({ code: Code.OutOfRange, reason: "REVISION_COMPACTED" });
+  await forgetful.stop();
+});
+
 describe("restarts", () => {
   it("F1 G5 a watcher that resumes across kill -9 and restarts misses nothing and sees nothing twice", async () => {
     const databaseUrl = await servers.database();

@@ -63,14 +63,14 @@ export class Leaseholder {
     return toHeld(await this.client.call(WorkspaceService.method.acquire, request));
   }
 
-  /** Waits until the workspace is clean again, and fails if it did not become idle. */
+  /** Waits until the workspace is clean again; it may have been leased anew since. Fails if it could not be cleaned. */
   async release(held: Held): Promise<void> {
     const { leaseId, token } = held;
     const request = { leaseId, leaseToken: token, waitForClean: true };
     const { workspace } = await this.client.call(WorkspaceService.method.release, request);
-    if (workspace?.state !== WorkspaceState.IDLE) {
-      throw new Error(`a released workspace is ${WorkspaceState[workspace?.state ?? 0]}: ${workspace?.problem}`);
-    }
+    const { state, problem } = workspace ?? { state: WorkspaceState.UNSPECIFIED, problem: "" };
+    const clean = [WorkspaceState.IDLE, WorkspaceState.PREPARING, WorkspaceState.LEASED].includes(state);
+    if (!clean || problem) throw new Error(`a released workspace is ${WorkspaceState[state]}: ${problem}`);
   }
 
   /** Gives the workspace up for good, and waits until its files have gone. */

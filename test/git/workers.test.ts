@@ -103,6 +103,17 @@ describe("G12 a pool of workers", () => {
     await pool.close();
   });
 
+  test("G12 a worker that cannot be started is this host's fault, and the next call tries again", async () => {
+    const pool = make(1);
+    const saved = process.env.TMPDIR;
+    process.env.TMPDIR = bench.at("no-such-directory");
+    await expect(resolveJob(pool)).rejects.toMatchObject({ kind: "failed", fault: { kind: "host-io" } });
+    if (saved === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = saved;
+    expect(await resolveJob(pool)).toMatchObject({ head: "refs/heads/main" });
+    await pool.close();
+  });
+
   test("G12 a worker is replaced after its number of calls, and idle ones end", async () => {
     const pool = make(2, { maxCalls: 3, idleMs: 50 });
     const seen = new Set<number>();
@@ -228,14 +239,14 @@ test("G12 a clean that was killed at any moment is finished by the next, also fo
   const site = new Site(bench, mirror, upstream.path, "killed");
   const targets = [await site.target("v1"), await site.target("main")] as const;
   await site.prepare("v1");
-  for (let round = 0; round < 6; round++) {
+  for (let round = 0; round < 4; round++) {
     const { mirror, origin, trustedIndex } = site;
     const path = bench.at("workspaces", `killed-${round}`);
     const request = { mirror, origin, trustedIndex, path, candidates: [path, site.path], trash: bench.trash };
     const job = { ...request, from: targets[0].commit, guardWork: false };
     writeFileSync(join(site.path, "junk"), "x");
     // At the last round it is not killed before its end: what it answered is lost all the same.
-    await killed(round * round * 8, (pool) =>
+    await killed(round * round * 12, (pool) =>
       pool.call("cleanWorkspace", { ...job, target: targets[1] }, { deadlineMs: 20_000 }),
     );
     await bench.engine.cleanWorkspace({ ...job, target: targets[0] });
@@ -250,8 +261,8 @@ test("G12 a move that was killed at any moment is finished by the next, also to 
   await site.prepare("v1");
   const { path, origin, trustedIndex } = site;
   const job = { mirror, path, origin, trustedIndex, from: targets[0].commit };
-  for (let round = 0; round < 6; round++) {
-    await killed(round * round * 8, (pool) =>
+  for (let round = 0; round < 4; round++) {
+    await killed(round * round * 12, (pool) =>
       pool.call("prepareWorkspace", { ...job, target: targets[1] }, { deadlineMs: 20_000 }),
     );
     await bench.engine.prepareWorkspace({ ...job, target: targets[0] });

@@ -21,8 +21,11 @@ const environment = {
 
 /** Runs git in `directory` and answers its output without the last line feed. Throws if it fails. */
 export function git(directory: string, ...args: readonly string[]): string {
-  const options = { cwd: directory, env: environment, maxBuffer: 1 << 28, stdio: ["ignore", "pipe", "pipe"] } as const;
-  return execFileSync("git", args, { ...options, encoding: "utf8" }).replace(/\n$/, "");
+  const options = { cwd: directory, env: environment, maxBuffer: 1 << 28 };
+  return execFileSync("git", args, { ...options, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" }).replace(
+    /\n$/,
+    "",
+  );
 }
 
 /** A directory of the test's own; `remove` it when done. */

@@ -73,6 +73,7 @@ function classifyFault(fault: Fault, subject: CallSubject): Failure {
 
 /** Invariant 1: a refused access is the disk's only where it is one of our own directories that refused. */
 function isDisk(fault: Fault, subject: CallSubject): boolean {
+  if (fault.kind === "host-io") return true;
   if (diskCodes.has(fault.code ?? "") || diskTexts.test(fault.message)) return true;
   const refused = fault.code === "EACCES" || fault.code === "EPERM" || accessTexts.test(fault.message);
   if (!refused) return false;

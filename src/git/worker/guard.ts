@@ -27,7 +27,7 @@ export async function guard(request: Guarded): Promise<CleanOutcome | undefined>
     removeTree(work);
     try {
       const trusted = readTrustedIndex(trustedIndex);
-      const detail = await findUnsavedWork({ path, mirror, from, trusted, work });
+      const detail = await findUnsavedWork({ path, mirror, from: trusted?.commit ?? from, trusted, work });
       if (detail !== undefined) return { kind: "unsaved", path, detail };
     } catch (error) {
       if (isHostFault(error)) throw error;

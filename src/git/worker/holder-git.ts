@@ -85,7 +85,7 @@ class HolderReader {
   index(path: string): IndexFile | undefined {
     const bytes = this.bytes(path);
     try {
-      return bytes && new IndexFile(bytes, false);
+      return bytes && new IndexFile(bytes);
     } catch {
       return undefined;
     }

@@ -15,6 +15,7 @@ import { readHolderGit } from "./holder-git.js";
 import { IgnoreRules } from "./ignore-rules.js";
 import { IndexFile } from "./index-file.js";
 import { findObject, git, type Repository } from "./nodegit.js";
+import type { TrustedIndex } from "./trusted-index.js";
 import {
   type Comparison,
   compareWorkingTree,
@@ -34,9 +35,10 @@ export interface GuardRequest {
   /** The workspace. */
   readonly path: string;
   readonly mirror: string;
-  /** The commit that was checked out, and its trusted index if there is one. */
+  /** The commit that was checked out; empty if unknown or none. */
   readonly from: string;
-  readonly trusted: { readonly bytes: Buffer; readonly writtenMs: number } | undefined;
+  /** Its trusted index, if there is one. */
+  readonly trusted: TrustedIndex | undefined;
   /** An absent directory to work in; the caller removes it. */
   readonly work: string;
 }
@@ -95,12 +97,12 @@ async function judge(repository: Repository, request: GuardRequest, counts: Coun
 
 /** The trusted index, or else one made from the commit, whose files all have to be read. */
 async function indexOf(repository: Repository, request: GuardRequest): Promise<IndexFile> {
-  if (request.trusted) return new IndexFile(request.trusted.bytes, true);
+  if (request.trusted) return new IndexFile(request.trusted.bytes);
   if (request.from === "") return IndexFile.empty();
   const index = await repository.index();
   await index.readTree(await (await git.Commit.lookup(repository, request.from)).getTree());
   await index.write();
-  return new IndexFile(readFileSync(join(request.work, ".git", "index")), true);
+  return new IndexFile(readFileSync(join(request.work, ".git", "index")));
 }
 
 /** Changed and deleted files of the commit. */

@@ -49,6 +49,7 @@ breaking_changes() {
 }
 
 check 'types' tsc --noEmit --project tsconfig.test.json
+check 'types of the set-up' tsc --noEmit --project tsconfig.setup.json
 check 'format and lint' biome check
 check 'protos: lint' buf lint
 check 'protos: format' buf format --diff --exit-code

@@ -3,6 +3,9 @@ import { spawn } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
+import { holdLockFor } from "./lock.mjs";
+
+const ending = /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]);
 
 /** How much of a failed program's output is shown. */
 const shownLines = 30;
@@ -20,11 +23,13 @@ export async function runQuietly(program, flags, { cwd, env, what }) {
   const directory = mkdtempSync(join(tmpdir(), "leasehold-setup-"));
   const file = join(directory, "output");
   const output = openSync(file, "w");
+  const tidy = () => rmSync(directory, { recursive: true, force: true });
+  process.once("exit", tidy);
   try {
-    const status = await new Promise((done) => {
-      const child = spawn(program, flags, { cwd, env: env ?? process.env, stdio: ["ignore", output, output] });
-      child.once("error", (error) => done(error.message));
-      child.once("close", (code, signal) => done(code ?? signal));
+    const status = await runInGroup(program, flags, {
+      cwd,
+      env: env ?? process.env,
+      stdio: ["ignore", output, output],
     });
     if (status !== 0) {
       const lines = readFileSync(file, "utf8").trimEnd().split("\n").slice(-shownLines);
@@ -32,8 +37,36 @@ export async function runQuietly(program, flags, { cwd, env, what }) {
     }
   } finally {
     closeSync(output);
-    rmSync(directory, { recursive: true, force: true });
+    process.off("exit", tidy);
+    tidy();
   }
+}
+
+/** @returns {Promise<number | string | null>} */
+function runInGroup(program, flags, options) {
+  // A group of its own, so that it ends with all that it started when this process is told to end.
+  const child = spawn(program, flags, { ...options, detached: true });
+  if (child.pid !== undefined) {
+    holdLockFor(child.pid);
+  }
+  const end = (signal) => {
+    try {
+      process.kill(-(child.pid ?? 0), signal);
+    } catch {}
+    process.exit(128 + constants.signals[signal]);
+  };
+  for (const signal of ending) {
+    process.on(signal, end);
+  }
+  return new Promise((done) => {
+    child.once("error", (error) => done(error.message));
+    child.once("close", (code, signal) => done(code ?? signal));
+  }).finally(() => {
+    for (const signal of ending) {
+      process.off(signal, end);
+    }
+    holdLockFor(undefined);
+  });
 }
 
 /**
@@ -59,7 +92,7 @@ export function succeeds(program, flags, { cwd, input } = {}) {
  */
 export async function replaceBy(program, flags) {
   const child = spawn(program, flags, { stdio: "inherit" });
-  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
+  for (const signal of ending) {
     // Ctrl-C in a terminal reaches the child by itself, being sent to the whole group.
     process.on(signal, () => (signal === "SIGINT" && process.stdin.isTTY ? undefined : child.kill(signal)));
   }

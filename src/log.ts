@@ -7,7 +7,7 @@
  *    every finished line is searched for them.
  */
 import { type DestinationStream, type Logger, pino } from "pino";
-import pretty from "pino-pretty";
+import { prettyFactory } from "pino-pretty";
 
 export type Log = Logger;
 export type LogLevel = "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent";
@@ -22,7 +22,8 @@ export interface LogOptions {
 }
 
 const secrets: readonly (readonly [RegExp, string])[] = [
-  // user and password of a URL; `git@host:path` and `ssh://git@host` have no password and stay
+  // over http(s) even a user alone is a secret; `git@host:path` and `ssh://git@host` are none
+  [/(https?:\/\/)[^\s"\\/@]+@/gi, "$1[redacted]@"],
   [/([a-z][a-z0-9+.-]*:\/\/)[^\s"\\/@:]*:[^\s"\\/@]*@/gi, "$1[redacted]@"],
   [/\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+/gi, "$1 [redacted]"],
   // a lease token without its signature is the lease's public name
@@ -37,15 +38,11 @@ export function redact(text: string): string {
 }
 
 export function createLog(options: LogOptions): Log {
-  const isPretty = options.format === "pretty" || (options.format === "auto" && process.stderr.isTTY === true);
+  const isTerminal = process.stderr.isTTY === true;
+  const isPretty = options.format === "pretty" || (options.format === "auto" && isTerminal);
   const plain = options.destination ?? pino.destination({ dest: 2, sync: true });
-  const stream = isPretty
-    ? pretty({
-        destination: options.destination ? toWritable(options.destination) : 2,
-        sync: true,
-        ignore: "pid,hostname",
-      })
-    : plain;
+  const forPeople = prettyFactory({ colorize: isTerminal });
+  const stream = isPretty ? { write: (line: string) => void plain.write(forPeople(line)) } : plain;
   return pino(
     {
       level: options.level,
@@ -60,8 +57,4 @@ export function createLog(options: LogOptions): Log {
     },
     stream,
   );
-}
-
-function toWritable(destination: DestinationStream): NodeJS.WritableStream {
-  return destination as unknown as NodeJS.WritableStream;
 }

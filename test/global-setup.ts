@@ -22,7 +22,7 @@ declare module "vitest" {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   execFileSync(process.execPath, ["setup/build.mjs"], { stdio: ["ignore", "inherit", "inherit"] });
-  const given = process.env["LEASEHOLD_TEST_POSTGRES"];
+  const given = process.env.LEASEHOLD_TEST_POSTGRES;
   if (given !== undefined) {
     const [host = "", port = "5432", user = "", database = ""] = given.split(":");
     const connection = { host, port: Number(port), user, database };

@@ -8,7 +8,7 @@ import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 export const gitEnvironment: NodeJS.ProcessEnv = {
-  PATH: process.env["PATH"],
+  PATH: process.env.PATH,
   HOME: "/nonexistent",
   LANG: "C.UTF-8",
   GIT_CONFIG_NOSYSTEM: "1",

@@ -20,8 +20,8 @@ export interface Sizes {
 export const full: Sizes = {
   bigFiles: 50_000,
   smallFiles: 500,
-  quickRounds: 60,
-  slowRounds: 5,
+  quickRounds: 40,
+  slowRounds: 4,
   windowMs: 1_500,
   windows: 5,
   watchers: 500,

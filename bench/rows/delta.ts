@@ -10,6 +10,7 @@ import { git } from "../harness/git-command.js";
 import { expectSource } from "../harness/leaseholder.js";
 import type { Row } from "../harness/row.js";
 import { summarise, timed, timeOf } from "../harness/samples.js";
+import { Steps } from "../harness/steps.js";
 
 const changed = 100;
 
@@ -26,14 +27,14 @@ export const delta: Row = {
     const ours: number[] = [];
     const moved: number[] = [];
     const cloned: number[] = [];
-    const steps: Record<string, number[]> = {};
-    for (let round = 0; round < bench.sizes.slowRounds * 2; round++) {
+    const steps = new Steps();
+    for (let round = 0; round < bench.sizes.slowRounds; round++) {
       bench.say(`round ${round + 1}`);
       await upstream.change(changed);
       const { ms, result } = await timed(() => leaseholder.acquire("big", true));
       expectSource(result, WorkspaceSource.REUSED);
       ours.push(ms);
-      for (const [step, took] of Object.entries(result.steps)) (steps[step] ??= []).push(took);
+      steps.add(result);
       await leaseholder.release(result);
       moved.push(
         await timeOf(async () => {
@@ -42,14 +43,12 @@ export const delta: Row = {
           await git(standing, ["clean", "-ffdxq"]);
         }),
       );
-      if (round % 2 === 1) continue;
+      if (round > 2) continue;
       cloned.push(await timeOf(() => git(bench.directory, ["clone", "--quiet", "--local", upstream.path, fresh])));
       await rm(fresh, { recursive: true });
     }
     await rm(standing, { recursive: true });
-    for (const [step, samples] of Object.entries(steps)) {
-      bench.say(`  server, step ${step}: ${summarise(samples).median.toFixed(1)} ms`);
-    }
+    bench.say(`${steps}`);
     const what = `Acquire, ${changed} of ${upstream.files} files changed`;
     return [
       {

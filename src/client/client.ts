@@ -10,7 +10,7 @@ import {
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { type Acquired, type AcquireOptions, acquire } from "./acquire.js";
 import { type Address, resolveAddress } from "./address.js";
-import { asLeaseholdError } from "./error.js";
+import { asLeaseholdError, LeaseholdError } from "./error.js";
 import { Lease, type ReleaseOptions } from "./lease.js";
 import { persist, timeout } from "./retry.js";
 import { type Link, openLink, type Protocol, type TlsOptions } from "./transport.js";
@@ -59,6 +59,7 @@ export class Client implements Disposable {
   readonly #beats: Link;
   readonly #renewals: RawClient<typeof WorkspaceService>;
   readonly #leases = new Set<Lease>();
+  readonly #closed = new AbortController();
   /** The generated clients, without retries; they throw `ConnectError` (see `asLeaseholdError`). */
   readonly workspaces: RawClient<typeof WorkspaceService>;
   readonly admin: RawClient<typeof AdminService>;
@@ -108,7 +109,7 @@ export class Client implements Disposable {
 
   /** Leases a workspace without renewing the lease: for a holder that outlives this process. */
   acquireOnly(options: AcquireOptions): Promise<Acquired> {
-    return acquire(this.workspaces, options);
+    return acquire(this.workspaces, { ...options, signal: this.#open(options.signal) });
   }
 
   /** Renews a lease once. */
@@ -126,23 +127,25 @@ export class Client implements Disposable {
 
   /** Ends a lease; tried again while no server answers. */
   release(options: LeaseProof & ReleaseOptions): Promise<ReleaseResponse> {
-    const { leaseId, token, disposition = "CLEAN", waitForClean = false, timeoutMs = 30_000, signal } = options;
+    const { leaseId, token, disposition = "CLEAN", waitForClean = false, timeoutMs = 30_000 } = options;
+    const signal = this.#open(options.signal);
     const deadline = performance.now() + timeoutMs;
     const attempt = () =>
       this.workspaces.release(
         { leaseId, leaseToken: token, disposition: Disposition[disposition], waitForClean },
-        { timeoutMs: timeout(deadline - performance.now()), ...(signal && { signal }) },
+        { timeoutMs: timeout(deadline - performance.now()), signal },
       );
     return persist(attempt, { signal, deadline, retryMs: timeoutMs, connectMs: timeoutMs });
   }
 
   /** Streams changes, and goes on after every break. */
   watch(options: WatchOptions = {}): AsyncIterableIterator<WatchItem> {
-    return watch(this.workspaces, options);
+    return watch(this.workspaces, { ...options, signal: this.#open(options.signal) });
   }
 
-  /** Closes the connections. Calls that run fail, and leases that live are renewed no longer. */
+  /** Closes the connections, for good. Calls that run fail, and leases that live are renewed no longer. */
   close(): void {
+    this.#closed.abort(new LeaseholdError("the client was closed", { reason: "UNSPECIFIED", code: "CANCELLED" }));
     for (const lease of [...this.#leases]) lease.abandon();
     this.#calls.drop();
     this.#beats.drop();
@@ -150,6 +153,12 @@ export class Client implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** Aborts with the caller's signal, and when the client is closed. */
+  #open(signal: AbortSignal | undefined): AbortSignal {
+    const closed = this.#closed.signal;
+    return signal === undefined ? closed : AbortSignal.any([signal, closed]);
   }
 
   async #renew(options: HeartbeatCallOptions): Promise<number> {

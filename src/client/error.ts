@@ -129,21 +129,25 @@ export function asLeaseholdError(error: unknown): LeaseholdError {
   };
   if (facts.reason === "LEASE_LOST") return new LeaseLostError(raw.rawMessage, facts);
   if (facts.reason === "POOL_EXHAUSTED") return new PoolExhaustedError(raw.rawMessage, facts);
-  const failure = info === undefined ? connectFailure(raw) : undefined;
-  if (failure !== undefined) {
-    return new UnreachableError(`no server answers (${failure})`, { ...facts, code: "UNAVAILABLE" });
+  if (info === undefined) {
+    const { code, connecting } = systemFailure(raw);
+    const lost = { ...facts, code: "UNAVAILABLE" } as const;
+    if (connecting) return new UnreachableError(`no server answers (${code})`, lost);
+    // Which status a broken connection gives depends on how it broke; it is one thing to the caller.
+    const broken = code ?? /^http\/2 stream closed.* code (\w+)/.exec(raw.rawMessage)?.[1];
+    if (broken !== undefined) return new LeaseholdError(`the connection to the server broke (${broken})`, lost);
   }
   return new LeaseholdError(raw.rawMessage, facts);
 }
 
-/** The code with which connecting failed, if that is what failed. */
-function connectFailure(error: unknown): string | undefined {
+/** The operating system's code, if it failed, and whether that was before there was a connection. */
+function systemFailure(error: unknown): { readonly code?: string; readonly connecting: boolean } {
   for (let at = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth++) {
     const { code, syscall } = at as NodeJS.ErrnoException;
-    if (typeof code === "string" && unreachableCodes.has(code)) return code;
-    if (typeof code === "string" && syscall === "connect") return code;
+    if (typeof code !== "string" || !/^E[A-Z0-9_]+$/.test(code)) continue;
+    return { code, connecting: unreachableCodes.has(code) || syscall === "connect" };
   }
-  return undefined;
+  return { connecting: false };
 }
 
 const unreachableCodes = new Set([

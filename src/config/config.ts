@@ -92,7 +92,7 @@ export const configFlags: readonly Flag[] = [
 
 /** Throws ConfigError with all faults. */
 export function loadConfig(sources: ConfigSources): Config {
-  const named = text(sources.flags["config"]) ?? text(sources.env["LEASEHOLD_CONFIG"]);
+  const named = text(sources.flags.config) ?? text(sources.env.LEASEHOLD_CONFIG);
   const file = readConfigFile(
     named,
     sources.cwd,
@@ -100,7 +100,7 @@ export function loadConfig(sources: ConfigSources): Config {
   );
   const faults = [...file.faults];
   const values = Object.fromEntries(
-    table.map(([name, setting]) => [name, valueOf(setting, find(setting, sources, file, faults), faults)]),
+    table.map(([name, setting]) => [name, readValue(setting, find(setting, sources, file, faults), faults)]),
   ) as unknown as SettingValues;
   if (faults.length === 0) faults.push(...faultsTogether(values));
   if (faults.length > 0) throw new ConfigError(faults);
@@ -138,7 +138,7 @@ function find(setting: Setting, { flags, env, cwd }: ConfigSources, file: Config
   return { value: setting.default, source: "default", directory: cwd };
 }
 
-function valueOf(setting: Setting, { value, source, directory }: Found, faults: string[]): unknown {
+function readValue(setting: Setting, { value, source, directory }: Found, faults: string[]): unknown {
   const result = setting.schema.safeParse(value ?? setting.default);
   if (!result.success) {
     for (const { path, message } of result.error.issues) {

@@ -4,7 +4,8 @@
  * Invariants:
  * 1. Nothing that a peer sends or does makes this throw or print; what goes wrong is answered, or logged at `debug`.
  * 2. A path that is no method is METHOD_UNKNOWN in the caller's own protocol; anything that is no call at all is `other`'s.
- * 3. Where one message is expected, it has to arrive within the limits' `requestTimeoutMs`.
+ * 3. Where one message is expected, it has to arrive within `requestTimeoutMs`; where one is answered, it has to
+ *    be taken within as long.
  */
 import { type ConnectRouter, createConnectRouter, createContextValues, type Interceptor } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
@@ -25,6 +26,7 @@ export interface AdapterOptions {
   readonly interceptors: Interceptor[];
   /** Largest message that is read, after decompression. */
   readonly readMaxBytes: number;
+  /** How long one message may take on the wire, either way. */
   readonly requestTimeoutMs: number;
   /** Aborts the calls that still run when the server gives up on them. */
   readonly shutdown: AbortSignal;
@@ -74,7 +76,7 @@ export class Adapter {
     const { other, log } = this.#options;
     const handler = this.#handlers.get((request.url ?? "").split("?", 1)[0] ?? "");
     const kind = handler?.method.methodKind;
-    if (kind !== "bidi_streaming") this.#limitArrival(request, response);
+    if (kind !== "bidi_streaming") this.#limit(response, () => hasArrived(request));
     if (!handler) return isCall(request) ? answerUnknownMethod(request, response) : other(request, response);
     (kind === "unary" ? this.unary : this.streams).begin(response);
     const delivery = new Delivery();
@@ -84,17 +86,19 @@ export class Adapter {
     const note = ({ reason, code }: Failure) =>
       log.info(
         { method: handler.requestPath.slice(1), code, reason, duration_ms: performance.now() - arrival.time },
-        "call refused unread",
+        "call failed unread",
       );
-    await writeResponse(completed(await handler(universal), note), response, delivery);
+    const answer = await handler(universal);
+    if (kind === "unary") this.#limit(response, () => false);
+    await writeResponse(completed(answer, note), response, delivery);
   }
 
-  /** Invariant 3. */
-  #limitArrival(request: NodeRequest, response: NodeResponse): void {
-    const timer = setTimeout(() => destroy(response), this.#options.requestTimeoutMs);
-    const stop = () => clearTimeout(timer);
-    request.once("end", stop);
-    response.once("close", stop);
+  /** Invariant 3: after the time has passed, the call ends unless `isDone`. */
+  #limit(response: NodeResponse, isDone: () => boolean): void {
+    const timer = setTimeout(() => {
+      if (!isDone()) destroy(response);
+    }, this.#options.requestTimeoutMs);
+    response.once("close", () => clearTimeout(timer));
   }
 
   #giveUp(request: NodeRequest, response: NodeResponse, error: unknown): void {
@@ -107,6 +111,11 @@ export class Adapter {
     }
     destroy(response);
   }
+}
+
+/** A body that nobody reads never tells its end: then what the head said counts. */
+function hasArrived(request: NodeRequest): boolean {
+  return request.complete || ("stream" in request && request.stream?.endAfterHeaders === true);
 }
 
 function destroy(response: NodeResponse): void {

@@ -71,7 +71,7 @@ function logEnd(
   };
   if (failure?.code === "INTERNAL") log.error({ ...line, err: failure.cause ?? failure }, "call failed");
   else if (failure?.code === "UNAVAILABLE") log.warn({ ...line, ...problem(failure) }, "call failed");
-  else log[level](line, failure ? "call refused" : "call done");
+  else log[level](line, failure ? "call failed" : "call done");
 }
 
 /** What an operator needs to see of an outage. */
@@ -85,9 +85,9 @@ function noteSubjects(message: unknown, subjects: Record<string, string>): void 
   for (const part of [{ leaseId, workspaceId }, lease, workspace]) {
     if (typeof part !== "object" || part === null) continue;
     const ids = part as { leaseId?: unknown; workspaceId?: unknown };
-    if (typeof ids.leaseId === "string" && parseLeaseId(ids.leaseId)) subjects["lease_id"] = ids.leaseId;
+    if (typeof ids.leaseId === "string" && parseLeaseId(ids.leaseId)) subjects.lease_id = ids.leaseId;
     if (typeof ids.workspaceId === "string" && /^w\d{1,18}$/.test(ids.workspaceId)) {
-      subjects["workspace_id"] = ids.workspaceId;
+      subjects.workspace_id = ids.workspaceId;
     }
   }
 }

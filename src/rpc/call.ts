@@ -51,7 +51,9 @@ export interface Arrival {
   readonly delivery: Delivery;
 }
 
-const unknownArrival: Arrival = { time: 0, transport: "tcp", listenHost: "", delivery: new Delivery() };
+const delivered = new Delivery();
+delivered.written();
+const unknownArrival: Arrival = { time: 0, transport: "tcp", listenHost: "", delivery: delivered };
 
 export const arrivalKey = createContextKey<Arrival>(unknownArrival, { description: "arrival" });
 export const requestIdKey = createContextKey<string>("", { description: "request id" });

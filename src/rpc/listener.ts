@@ -22,7 +22,7 @@ export interface ConnectionLimits {
   readonly detectTimeoutMs: number;
   /** How long the head of an HTTP/1.1 request may take. */
   readonly headersTimeoutMs: number;
-  /** How long a whole request may take to arrive, where one message is expected. */
+  /** How long a whole request may take to arrive, and its answer to be taken, where these are one message each. */
   readonly requestTimeoutMs: number;
   /** How often an HTTP/2 peer is pinged. */
   readonly pingIntervalMs: number;
@@ -41,7 +41,7 @@ export const defaultConnectionLimits: ConnectionLimits = {
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 60_000,
   pingIntervalMs: 20_000,
-  pingTimeoutMs: 10_000,
+  pingTimeoutMs: 20_000,
   idleTimeoutMs: 75_000,
   maxSockets: 8192,
   maxStreamsPerSession: 10_000,

@@ -27,10 +27,12 @@ export function answerUnknownMethod(request: NodeRequest, response: NodeResponse
   if (type.startsWith("application/grpc")) {
     const trailer = setTrailerStatus(new Headers(), error);
     response.writeHead(200, { "content-type": type });
-    if (type.startsWith("application/grpc-web"))
-      return end(response, encodeEnvelope(trailerFlag, trailerSerialize(trailer)));
-    response.addTrailers(Object.fromEntries(trailer.entries()));
-    response.end();
+    if (type.startsWith("application/grpc-web")) {
+      end(response, encodeEnvelope(trailerFlag, trailerSerialize(trailer)));
+    } else {
+      response.addTrailers(Object.fromEntries(trailer.entries()));
+      response.end();
+    }
     return;
   }
   const body = errorToJsonBytes(error, undefined);

@@ -61,7 +61,13 @@ export class Watching {
       yield { kind: "snapshotEnd", workspaces: 0, revision: next - 1n, storeId };
     }
     const until = input.untilNow ? (await events.publish()).newest : undefined;
-    yield* this.#follow(next, until, input, call);
+    const leave = this.tail.follow();
+    try {
+      if (this.tail.newest < bounds.newest) await this.tail.look();
+      yield* this.#follow(next, until, input, call);
+    } finally {
+      leave();
+    }
   }
 
   async *#follow(

@@ -155,10 +155,10 @@ test("a signal while the workspace is waited for ends run, and the server sees i
 async function losing(endReason: string, body: (scene: Scene) => Promise<void>): Promise<void> {
   let directory = "";
   const script: Script = {
-    acquire: () => granted(directory, leaseOf({ ttlMs: 600 })),
+    acquire: () => granted(directory, leaseOf({ ttlMs: 2_000 })),
     heartbeat: () => {
       if (existsSync(join(directory, "ready"))) throw leaseLost(endReason);
-      return renewed(600);
+      return renewed(2_000);
     },
   };
   await scene(script, (made) => {
@@ -176,6 +176,16 @@ test("a lost lease ends the command and all that it started, says why, and has a
     const inner = Number(await readFile(join(path, "ready"), "utf8"));
     expect(await isRunning(inner)).toBe(false);
     expect(released).toEqual([]);
+  });
+});
+
+test.skipIf(!hasTerminals)("a lost lease ends the command and all that it started on a terminal, too", async () => {
+  await losing("RESET", async ({ server, path }) => {
+    const script = "sh -c 'echo $$ > inner; mv inner ready; exec sleep 60'; :";
+    const { stdout, status } = await onTerminal(server.address, run("sh", "-c", script));
+    expect(status).toBe(120);
+    expect(stdout).toContain("it ended as RESET");
+    expect(await isRunning(Number(await readFile(join(path, "ready"), "utf8")))).toBe(false);
   });
 });
 

@@ -61,6 +61,7 @@ test("G3 an acquire survives its server being killed and started again while it 
   await using lease = await acquiring;
   expect(lease.leaseId).toBe("w17.4");
   expect(new Set(ids).size).toBe(1);
+  expect(new Set(retries)).toEqual(new Set(["UNAVAILABLE"]));
 });
 
 test("a server that never answers is given up after the time to connect, and named as such", async () => {
@@ -147,7 +148,7 @@ test("a timeout bounds all attempts together, and every attempt carries what is 
   using client = connect({ address: server.address });
   const begun = performance.now();
   await expect(client.acquire({ repository: "demo", timeoutMs: 700 })).rejects.toMatchObject({ reason: "DRAINING" });
-  expect(performance.now() - begun).toBeLessThan(1_000);
+  expect(performance.now() - begun).toBeLessThan(2_000);
   expect(left.length).toBeGreaterThan(1);
   expect(left.every((ms, index) => ms > 0 && ms <= (left[index - 1] ?? 700))).toBe(true);
 });

@@ -6,11 +6,19 @@ import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { connect, type Lease, LeaseLostError } from "../../src/client/index.js";
 import { draining, failure, granted, leaseLost, leaseOf, renewed, serveScript } from "../support/scripted-server.js";
+import { until } from "../support/until.js";
 
 const lossOf = async (lease: Lease): Promise<LeaseLostError> => {
   if (!lease.signal.aborted) await once(lease.signal, "abort");
   return lease.signal.reason as LeaseLostError;
 };
+
+/** Waits for `reached`, unless the lease is lost first. */
+async function unlessLost(lease: Lease, reached: Promise<void>): Promise<void> {
+  const lost = lossOf(lease).then((loss) => Promise.reject(loss));
+  lost.catch(() => undefined);
+  await Promise.race([reached, lost]);
+}
 
 /** Resolves when `add` was called `count` times. */
 function counter(count: number) {
@@ -23,9 +31,9 @@ function counter(count: number) {
 }
 
 test("a lease renews itself every third of what remains, and lives on past its ttl", async () => {
-  const ttlMs = 900;
+  const ttlMs = 1_800;
   const beats: number[] = [];
-  const enough = counter(6);
+  const enough = counter(5);
   await using server = await serveScript({
     acquire: () => granted("/w", leaseOf({ ttlMs })),
     heartbeat: () => {
@@ -38,7 +46,7 @@ test("a lease renews itself every third of what remains, and lives on past its t
   using client = connect({ address: server.address });
   const begun = performance.now();
   await using lease = await client.acquire({ repository: "demo", ttlMs });
-  await enough.reached;
+  await unlessLost(lease, enough.reached);
   expect(performance.now() - begun).toBeGreaterThan(ttlMs);
   expect(lease.signal.aborted).toBe(false);
   const pauses = beats.slice(1).map((at, index) => at - (beats[index] as number));
@@ -68,9 +76,11 @@ test("the deadline is counted from before the request was sent, and from the ser
 
 test("a lease that a server calls lost fires its signal at once, with the end reason, and is released no more", async () => {
   let releases = 0;
+  let told = 0;
   await using server = await serveScript({
-    acquire: () => granted("/w", leaseOf({ ttlMs: 300 })),
+    acquire: () => granted("/w", leaseOf({ ttlMs: 3_000 })),
     heartbeat: () => {
+      told = performance.now();
       throw leaseLost("RECLAIMED");
     },
     release: () => {
@@ -81,9 +91,8 @@ test("a lease that a server calls lost fires its signal at once, with the end re
   using client = connect({ address: server.address });
   {
     await using lease = await client.acquire({ repository: "demo" });
-    const begun = performance.now();
     const loss = await lossOf(lease);
-    expect(performance.now() - begun).toBeLessThan(250);
+    expect(performance.now() - told).toBeLessThan(1_000);
     expect(loss).toBeInstanceOf(LeaseLostError);
     expect(loss).toMatchObject({ reason: "LEASE_LOST", endReason: "RECLAIMED", confirmed: true });
     expect(lease.remainingMs).toBe(0);
@@ -94,7 +103,7 @@ test("a lease that a server calls lost fires its signal at once, with the end re
 });
 
 test("a renewal that fails is tried again at once, and the lease survives a server that is away for a while", async () => {
-  const ttlMs = 2_000;
+  const ttlMs = 4_000;
   let beats = 0;
   const before = counter(1);
   const after = counter(3);
@@ -110,12 +119,12 @@ test("a renewal that fails is tried again at once, and the lease survives a serv
   });
   using client = connect({ address: server.address });
   await using lease = await client.acquire({ repository: "demo" });
-  await before.reached;
+  await unlessLost(lease, before.reached);
+  await until("the third renewal has been heard of", () => lease.remainingMs > ttlMs * 0.8);
   await server.stop();
   await new Promise((resolve) => setTimeout(resolve, ttlMs / 2));
   await server.start();
-  await after.reached;
-  expect(lease.signal.aborted).toBe(false);
+  await unlessLost(lease, after.reached);
 });
 
 test("a lease that nobody can renew is lost at its deadline, not before, and no later", async () => {
@@ -128,7 +137,7 @@ test("a lease that nobody can renew is lost at its deadline, not before, and no 
   const loss = await lossOf(lease);
   const lasted = performance.now() - begun;
   expect(lasted).toBeGreaterThan(ttlMs - 20);
-  expect(lasted).toBeLessThan(ttlMs + 300);
+  expect(lasted).toBeLessThan(ttlMs + 1_000);
   expect(loss).toMatchObject({ reason: "LEASE_LOST", endReason: "UNSPECIFIED", confirmed: false });
   expect(loss.message).toContain("no server answers");
 });
@@ -150,11 +159,11 @@ test("a grace lets a lease be held past its deadline while no server answers", a
   await new Promise((resolve) => setTimeout(resolve, ttlMs * 2));
   expect(lease.signal.aborted).toBe(false);
   await server.start();
-  await back.reached;
+  await unlessLost(lease, back.reached);
 });
 
 test("a renewal that is never answered is not waited for: the next one goes over a new connection", async () => {
-  const ttlMs = 2_000;
+  const ttlMs = 4_000;
   let beats = 0;
   const second = counter(1);
   await using server = await serveScript({
@@ -171,7 +180,7 @@ test("a renewal that is never answered is not waited for: the next one goes over
   using client = connect({ address: server.address });
   await using lease = await client.acquire({ repository: "demo" });
   const before = server.connections();
-  await second.reached;
+  await unlessLost(lease, second.reached);
   expect(server.connections()).toBe(before + 2);
   expect(lease.signal.aborted).toBe(false);
 });
@@ -195,13 +204,35 @@ test("a release is one call however often it is asked for, and is tried again wh
   expect(lease.signal.aborted).toBe(false);
 });
 
-test("a process holds its lease until it releases it, unless it said that the lease need not keep it alive", async () => {
-  const beats = counter(3);
+test("a closed client renews nothing, watches nothing and asks for nothing any more", async () => {
+  const watching = counter(1);
   await using server = await serveScript({
-    acquire: () => granted("/w", leaseOf({ ttlMs: 600 })),
+    acquire: () => granted("/w"),
+    async *watch(_, context) {
+      yield { revision: 1n, item: { case: "bookmark" as const, value: {} } };
+      watching.add();
+      await once(context.signal, "abort");
+    },
+  });
+  const client = connect({ address: server.address });
+  await client.acquire({ repository: "demo" });
+  const reading = (async () => {
+    for await (const item of client.watch()) expect(item.type).toBe("bookmark");
+  })();
+  await watching.reached;
+  client.close();
+  const closed = { message: "the client was closed", code: "CANCELLED" };
+  await expect(reading).rejects.toMatchObject(closed);
+  await expect(client.acquire({ repository: "demo" })).rejects.toMatchObject(closed);
+});
+
+test("a process holds its lease until it releases it, unless it said that the lease need not keep it alive", async () => {
+  const beats = counter(2);
+  await using server = await serveScript({
+    acquire: () => granted("/w", leaseOf({ ttlMs: 3_000 })),
     heartbeat: () => {
       beats.add();
-      return renewed(600);
+      return renewed(3_000);
     },
   });
   const held = holder(server.address, "");

@@ -14,9 +14,10 @@ import { WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js
 import { accessTo } from "../../src/rpc/roles.js";
 import { startRpcServer } from "../../src/rpc/server.js";
 import { TokensFile } from "../../src/rpc/tokens-file.js";
+import { until } from "../support/until.js";
 import { errorInfo, errorOf } from "./clients.js";
 import { InMemoryServices } from "./in-memory-services.js";
-import { RunningServer, recordedLog, until } from "./running-server.js";
+import { RunningServer, recordedLog } from "./running-server.js";
 
 const entry = (caller: string, role: string, token: string) =>
   `- { caller: ${caller}, role: ${role}, sha256: ${createHash("sha256").update(token).digest("hex")} }\n`;
@@ -124,27 +125,27 @@ describe("G5 the tokens file", () => {
     expect(await tokens.callerOf("one")).toEqual({ name: "first", role: "runner" });
     await writeFile(path, entry("second", "admin", "two-with-another-size"));
     await until(
-      async () => (await tokens.callerOf("two-with-another-size"))?.name === "second",
       "the new token counts",
+      async () => (await tokens.callerOf("two-with-another-size"))?.name === "second",
     );
     expect(await tokens.callerOf("one")).toBeUndefined();
     await writeFile(path, "- { caller: x, role: king, sha256: 12 }\n");
-    await until(async () => {
+    await until("the fault is logged", async () => {
       await tokens.callerOf("any");
       return lines.some(({ level }) => level === "error");
-    }, "the fault is logged");
+    });
     expect(await tokens.callerOf("two-with-another-size")).toEqual({ name: "second", role: "admin" });
     await rm(path);
-    await until(async () => {
+    await until("its absence is logged", async () => {
       await tokens.callerOf("any");
       return lines.filter(({ level }) => level === "error").length === 2;
-    }, "its absence is logged");
+    });
     expect(await tokens.callerOf("two-with-another-size")).toBeDefined();
   });
 
   test.each([
     ["no list", "caller: x\n"],
-    ["an unknown role", "- { caller: x, role: king, sha256: " + "a".repeat(64) + " }\n"],
+    ["an unknown role", `- { caller: x, role: king, sha256: ${"a".repeat(64)} }\n`],
     ["a token instead of a digest", "- { caller: x, role: admin, token: secret }\n"],
     ["no YAML", "- {\n"],
   ])("is refused at the start if it has %s", async (_what, content) => {

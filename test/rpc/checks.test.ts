@@ -208,10 +208,9 @@ describe("the other calls", () => {
     expect(faults(ReleaseRequestSchema, { leaseId: "w1.1", leaseToken: "t", disposition: 9 as never })).toEqual([
       "disposition is no value of Disposition",
     ]);
-    expect(faults(ListActiveRequestSchema, { states: [WorkspaceState.IDLE, WorkspaceState.UNSPECIFIED, 77] })).toEqual([
-      "states[1] is unspecified",
-      "states[2] is no value of WorkspaceState",
-    ]);
+    expect(
+      faults(ListActiveRequestSchema, { states: [WorkspaceState.IDLE, WorkspaceState.UNSPECIFIED, 77 as never] }),
+    ).toEqual(["states[1] is unspecified", "states[2] is no value of WorkspaceState"]);
     expect(faults(WatchRequestSchema, { kinds: [0, 99] as never })).toHaveLength(2);
   });
 

@@ -3,12 +3,14 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import * as http2 from "node:http2";
 import { connect as connectSocket, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type ConnectionLimits, defaultConnectionLimits, Listener } from "../../src/rpc/listener.js";
-import { RunningServer, until } from "./running-server.js";
+import { until } from "../support/until.js";
+import { RunningServer } from "./running-server.js";
 
 const limits: Partial<ConnectionLimits> = {
   detectTimeoutMs: 200,
@@ -51,6 +53,20 @@ describe("F1 a peer that is slow or silent is closed", () => {
     const ms = await closedAfter(bytes);
     expect(ms).toBeGreaterThan(100);
     expect(ms).toBeLessThan(4000);
+  });
+
+  test("a call over HTTP/2 whose message never comes is ended, its connection goes on", async () => {
+    const session = http2.connect(running.url);
+    const path = "/leasehold.v1.WorkspaceService/Acquire";
+    const head = { ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers" };
+    const stream = session.request(head);
+    stream.on("error", () => {});
+    stream.write(Buffer.from([0, 0]));
+    await once(stream, "close").catch(() => {});
+    const next = session.request({ ":path": "/healthz" });
+    const [answer] = (await once(next, "response")) as [http2.IncomingHttpHeaders];
+    expect(answer[":status"]).toBe(200);
+    session.destroy();
   });
 
   test("a preface that comes byte by byte is still HTTP/2", async () => {
@@ -99,13 +115,11 @@ describe("F1 listening", () => {
     await one.listenUnix(path);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     one.destroy();
-    await until(
-      () =>
-        stat(path).then(
-          () => false,
-          () => true,
-        ),
-      "the file is gone",
+    await until("the file is gone", () =>
+      stat(path).then(
+        () => false,
+        () => true,
+      ),
     );
   });
 

@@ -9,8 +9,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ServerReflectionRequest, ServerReflection as V1 } from "../../gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as V1Alpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/health/v1/health_pb.js";
+import { until } from "../support/until.js";
 import { callByGrpcJs, errorOf } from "./clients.js";
-import { RunningServer, until } from "./running-server.js";
+import { RunningServer } from "./running-server.js";
 
 const run = promisify(execFile);
 const services = ["leasehold.v1.AdminService", "leasehold.v1.WorkspaceService"];
@@ -151,14 +152,14 @@ describe("F2 health", () => {
       for await (const { status } of health().watch({ service: services[0] as string }, { signal: stop.signal }))
         seen.push(status);
     })();
-    await until(() => seen.length === 1, "the first status came");
+    await until("the first status came", () => seen.length === 1);
     state = { ok: false, detail: "no database" };
-    await until(() => seen.length === 2, "the change came");
+    await until("the change came", () => seen.length === 2);
     expect((await fetch(`${running.url}/readyz`)).status).toBe(503);
     expect(await (await fetch(`${running.url}/readyz`)).json()).toEqual(state);
     expect((await fetch(`${running.url}/healthz`)).status).toBe(200);
     state = { ok: true, detail: "ready" };
-    await until(() => seen.length === 3, "the change back came");
+    await until("the change back came", () => seen.length === 3);
     expect(seen).toEqual([Status.SERVING, Status.NOT_SERVING, Status.SERVING]);
     stop.abort();
     await expect(watching).rejects.toThrow();
@@ -166,7 +167,7 @@ describe("F2 health", () => {
     const unknown = health().watch({ service: "no.such" }, { signal: leave.signal })[Symbol.asyncIterator]();
     expect((await unknown.next()).value?.status).toBe(Status.SERVICE_UNKNOWN);
     leave.abort();
-    await until(() => running.server.running.streams === 0, "no watch is left");
+    await until("no watch is left", () => running.server.running.streams === 0);
   });
 });
 

@@ -8,8 +8,9 @@ import { type Client, Code, createClient } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/health/v1/health_pb.js";
 import { WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
+import { until } from "../support/until.js";
 import { errorInfo, errorOf, protocols, retryDelayMs } from "./clients.js";
-import { RunningServer, until } from "./running-server.js";
+import { RunningServer } from "./running-server.js";
 
 let running: RunningServer;
 beforeEach(async () => {
@@ -31,7 +32,7 @@ async function heldAcquire(client: Client<typeof WorkspaceService>) {
   running.services.beforeAcquire = () => gate;
   const answer = client.acquire({ repository: "demo" });
   answer.catch(() => {});
-  await until(() => running.services.asked.length > 0, "the service works");
+  await until("the service works", () => running.services.asked.length > 0);
   return { answer, open };
 }
 
@@ -59,7 +60,7 @@ describe.each(Object.entries(protocols))("G4 over %s", (_name, transport) => {
     const error = await errorOf(answer);
     expect([error.code, errorInfo(error).reason]).toEqual([Code.Unavailable, "DRAINING"]);
     open();
-    await until(() => running.services.undelivered === 1, "the lease is given up");
+    await until("the lease is given up", () => running.services.undelivered === 1);
   });
 });
 
@@ -77,8 +78,8 @@ test("G4 health and readiness say no while running calls finish, and nobody new 
   await fetch(`${running.url}/healthz`);
   const drained = drain(5000);
   socket.write("x\r\n\r\n");
-  await until(() => seen.includes("draining"), "readyz answers");
-  expect(seen).toMatch(/^HTTP\/1.1 503 [^]*Connection: close/);
+  await until("readyz answers", () => seen.includes("draining"));
+  expect(seen).toMatch(/^HTTP\/1.1 503 [\s\S]*Connection: close/);
   expect((await health.next()).value?.status).toBe(Status.NOT_SERVING);
   expect((await errorOf(health.next())).code).toBe(Code.Unavailable);
   await expect(fetch(`${running.url}/healthz`)).rejects.toThrow();
@@ -113,7 +114,7 @@ test("G4 half-sent requests and silent sockets do not hold up a drain", async ()
   half.write("{");
   const silent = connectSocket(running.port, "127.0.0.1");
   silent.on("error", () => {});
-  await until(() => running.server.running.unary === 1, "the half call is seen");
+  await until("the half call is seen", () => running.server.running.unary === 1);
   const begin = performance.now();
   await drain(300);
   expect(performance.now() - begin).toBeLessThan(2000);

@@ -1,4 +1,5 @@
 /** What callers are told when a call fails, in every protocol. */
+import { gzipSync } from "node:zlib";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, createClient } from "@connectrpc/connect";
 import * as grpc from "@grpc/grpc-js";
@@ -11,8 +12,9 @@ import {
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { Failure, type FailureReason, failureCodes } from "../../src/domain/failure.js";
 import { connectCodes, toConnectError, toFailure } from "../../src/rpc/errors.js";
+import { until } from "../support/until.js";
 import { callByGrpcJs, detailOf, errorInfo, errorOf, protocols, retryDelayMs, wrongFields } from "./clients.js";
-import { RunningServer, until } from "./running-server.js";
+import { RunningServer } from "./running-server.js";
 
 let running: RunningServer;
 beforeAll(async () => {
@@ -78,9 +80,9 @@ describe.each(Object.entries(protocols))("F3 over %s", (_name, transport) => {
     const before = running.services.undelivered;
     const error = await errorOf(client().acquire({ repository: "demo" }, { timeoutMs: 60 }));
     expect(error.code).toBe(Code.DeadlineExceeded);
-    await until(() => running.services.asked.at(-1)?.call.signal.aborted === true, "the service is told");
+    await until("the service is told", () => running.services.asked.at(-1)?.call.signal.aborted === true);
     finish();
-    await until(() => running.services.undelivered === before + 1, "the lease is given up");
+    await until("the lease is given up", () => running.services.undelivered === before + 1);
     running.services.beforeAcquire = async () => {};
   });
 });
@@ -94,6 +96,18 @@ test("F3 a body that cannot be read has its reason: garbage, and JSON of a wrong
     const answer = (await response.json()) as { code: string; details: { debug: { reason: string } }[] };
     expect([answer.code, answer.details[0]?.debug.reason]).toEqual(["invalid_argument", "FIELD_INVALID"]);
   }
+});
+
+test("F7 a small body that unpacks to a large one is MESSAGE_TOO_LARGE", async () => {
+  const body = gzipSync(Buffer.alloc(50_000_000));
+  const headers = { "content-type": "application/proto", "content-encoding": "gzip" };
+  const response = await fetch(`${running.url}/leasehold.v1.WorkspaceService/Acquire`, {
+    method: "POST",
+    headers,
+    body,
+  });
+  expect(response.status).toBe(429);
+  expect(await response.json()).toMatchObject({ details: [{ debug: { reason: "MESSAGE_TOO_LARGE" } }] });
 });
 
 describe("G8 @grpc/grpc-js", () => {

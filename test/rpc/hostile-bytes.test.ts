@@ -4,7 +4,7 @@ import { once } from "node:events";
 import * as http2 from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { until } from "./running-server.js";
+import { until } from "../support/until.js";
 import { ServedProcess } from "./served-process.js";
 
 const service = "/leasehold.v1.WorkspaceService/";
@@ -22,10 +22,10 @@ afterAll(async () => {
 async function expectWell(): Promise<void> {
   expect(served.isAlive, served.stderr.slice(-2000)).toBe(true);
   expect((await fetch(`http://127.0.0.1:${served.port}/healthz`)).status).toBe(200);
-  await until(async () => {
+  await until("no call is left", async () => {
     const { watching, unary, streams } = await served.held();
     return watching + unary + streams === 0;
-  }, "no call is left");
+  });
 }
 
 /** Whatever comes back until the server closes or falls silent. */
@@ -37,7 +37,7 @@ async function raw(bytes: string | Buffer): Promise<string> {
   socket.write(bytes);
   await Promise.race([
     once(socket, "close"),
-    until(() => answer.includes("\r\n\r\n"), "a head came", 3000).catch(() => {}),
+    until("a head came", () => answer.includes("\r\n\r\n"), 3000).catch(() => {}),
   ]);
   socket.destroy();
   return answer;

@@ -73,16 +73,3 @@ export function recordedLog(): { readonly log: Log; readonly lines: LogLine[] } 
   });
   return { log, lines };
 }
-
-/** Waits until `condition` holds, looking often; fails after `limitMs`. */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  what: string,
-  limitMs = 10_000,
-): Promise<void> {
-  const end = performance.now() + limitMs;
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`waited ${limitMs} ms in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

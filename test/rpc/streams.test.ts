@@ -5,8 +5,9 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { WatchRequestSchema, WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
+import { until } from "../support/until.js";
 import { protocols } from "./clients.js";
-import { RunningServer, until } from "./running-server.js";
+import { RunningServer } from "./running-server.js";
 
 let running: RunningServer;
 beforeEach(async () => {
@@ -52,7 +53,7 @@ describe.each(Object.entries(protocols))("D4 a watcher over %s", (_name, transpo
     const pending = items.next();
     stop.abort();
     await expect(pending).rejects.toThrow();
-    await until(isQuiet, "the watcher is released");
+    await until("the watcher is released", isQuiet);
   });
 
   test("that leaves in the middle of a flood is released", async () => {
@@ -63,7 +64,7 @@ describe.each(Object.entries(protocols))("D4 a watcher over %s", (_name, transpo
       [Symbol.asyncIterator]();
     for (let count = 0; count < 20; count += 1) await items.next();
     stop.abort();
-    await until(isQuiet, "the watcher is released");
+    await until("the watcher is released", isQuiet);
   });
 });
 
@@ -76,14 +77,14 @@ describe("D4 a watcher that never reads", () => {
   test("is given no more than its window and buffers hold", async () => {
     const session = openSession();
     unreadWatch(session);
-    await until(() => running.services.given > 0, "the stream flows");
+    await until("the stream flows", () => running.services.given > 0);
     let last = -1;
-    await until(async () => {
+    await until("the stream stands still", async () => {
       const isStill = last === running.services.given;
       last = running.services.given;
       await new Promise((resolve) => setTimeout(resolve, 100));
       return isStill;
-    }, "the stream stands still");
+    });
     expect(last * running.services.detail.length).toBeLessThan(512 * 1024);
     session.destroy();
   });
@@ -96,21 +97,21 @@ describe("D4 a watcher that never reads", () => {
   test.each(Object.entries(ways))("is released when it %s", async (_way, leave) => {
     const session = openSession();
     const stream = unreadWatch(session);
-    await until(() => running.services.given > 3, "the stream flows");
+    await until("the stream flows", () => running.services.given > 3);
     leave(session, stream);
-    await until(isQuiet, "the watcher is released");
+    await until("the watcher is released", isQuiet);
     session.destroy();
   });
 
   test("does not hold up a drain", async () => {
     const session = openSession();
     unreadWatch(session);
-    await until(() => running.services.given > 3, "the stream flows");
+    await until("the stream flows", () => running.services.given > 3);
     running.services.drain();
     const begin = performance.now();
     await running.server.drain(10_000);
     expect(performance.now() - begin).toBeLessThan(4000);
-    await until(isQuiet, "the watcher is released");
+    await until("the watcher is released", isQuiet);
   });
 });
 
@@ -119,7 +120,7 @@ test("D4 500 watchers that never read leave room for calls on the same connectio
   running.services.detail = "x".repeat(4096);
   const session = openSession();
   for (let count = 0; count < 500; count += 1) unreadWatch(session);
-  await until(() => running.services.watching === 500, "all watch");
+  await until("all watch", () => running.services.watching === 500);
   const last = unreadWatch(session);
   const head = await new Promise((resolve, reject) => {
     last.on("response", resolve);
@@ -127,7 +128,7 @@ test("D4 500 watchers that never read leave room for calls on the same connectio
   });
   expect(head).toMatchObject({ ":status": 200 });
   session.destroy();
-  await until(isQuiet, "all watchers are released");
+  await until("all watchers are released", isQuiet);
 }, 30_000);
 
 test("D4 a peer that vanishes is noticed by its silence to pings", async () => {

@@ -7,27 +7,27 @@
  * 2. Only files that the old tree or index had are unlinked: their directories have been compared and are real.
  */
 import { rmdirSync, unlinkSync } from "node:fs";
-import { hasConvertingAttributes } from "./attributes.js";
+import { convertAttributesFiles, convertingAttributes, isAttributesFile } from "./attributes.js";
 import { toBytePath, toFsPath, toText } from "./byte-path.js";
 import { checkoutStrategy, git, type Repository, type Tree, withRepository } from "./nodegit.js";
+import { diffTrees } from "./tree-diff.js";
 
 /** From this many paths on it is worth to look whether filters matter. */
 const manyPaths = 1000;
 
 /** Fills an empty workspace that has its `.git`. */
 export async function checkOutAll(path: string, commit: string): Promise<void> {
-  await withRepository(path, async (repository) => {
-    const tree = await treeOf(repository, commit);
-    await git.Checkout.tree(repository, tree, {
-      checkoutStrategy: checkoutStrategy.force,
-      ...((await hasConvertingAttributes(repository, tree)) ? {} : { disableFilters: 1 }),
-    });
-  });
+  const attributes = await withRepository(path, async (repository) =>
+    convertingAttributes(repository, await treeOf(repository, commit)),
+  );
+  if (attributes.length > 0) await writeAttributes(path, commit, attributes);
+  await write(path, commit, attributes.length > 0 ? {} : { disableFilters: 1 });
 }
 
 /**
- * Moves a workspace from one commit to another; its index is the one of `from`.
+ * Moves a workspace from one commit to another; its HEAD is at `to` and its index is the one of `from`.
  * `touched`: byte paths of files of `from` that are to be written anew in any case.
+ * Throws where only a fresh clone gives what a fresh clone has.
  */
 export async function checkOutChanges(
   path: string,
@@ -36,27 +36,50 @@ export async function checkOutChanges(
   touched: readonly string[],
 ): Promise<void> {
   if (from === to && touched.length === 0) return;
-  await withRepository(path, async (repository) => {
+  const plan = await withRepository(path, async (repository) => {
     const fromTree = await treeOf(repository, from);
-    const tree = from === to ? fromTree : await treeOf(repository, to);
-    const changes = from === to ? { old: [], all: [] } : await changedPaths(repository, fromTree, tree);
-    removeFiles(path, [...touched, ...changes.old]);
-    const paths: string[] = [];
-    let unnameable = false;
-    for (const changed of new Set([...touched, ...changes.all])) {
-      const text = toText(changed);
-      if (text === undefined) unnameable = true;
-      else paths.push(text);
+    const tree = await treeOf(repository, to);
+    const diff = await diffTrees(await repository.odb(), fromTree.id().toString(), tree.id().toString());
+    const changed = [...diff.removed, ...diff.added, ...diff.changed];
+    if (changed.some(isAttributesFile)) {
+      for (const side of [fromTree, tree]) {
+        // Other attributes give other bytes to files that did not change.
+        if ((await convertingAttributes(repository, side)).length > 0) throw new Error("attributes changed");
+      }
     }
-    if (paths.length === 0 && !unnameable) return;
-    const filters = paths.length < manyPaths || (await hasConvertingAttributes(repository, tree));
-    await git.Checkout.tree(repository, tree, {
-      checkoutStrategy: checkoutStrategy.force | checkoutStrategy.disablePathspecMatch,
-      baseline: fromTree,
-      ...(filters ? {} : { disableFilters: 1 }),
-      // nodegit passes paths as UTF-8 text; where one cannot be named, libgit2 has to look at all.
-      ...(unnameable ? {} : { paths }),
-    });
+    const gone = new Set(diff.removed);
+    const written = new Set([...touched.filter((name) => !gone.has(name)), ...diff.added, ...diff.changed]);
+    const filters = written.size < manyPaths || (await convertingAttributes(repository, tree)).length > 0;
+    removeFiles(path, new Set([...touched, ...diff.removed, ...diff.changed]));
+    if (diff.removed.length > 0) {
+      const index = await repository.index();
+      for (const removed of diff.removed) await index.removeByPath(named(removed));
+      await index.write();
+    }
+    return { paths: [...written].map(named), filters };
+  });
+  const attributes = plan.paths.filter(isAttributesFile);
+  if (attributes.length > 0) await writeAttributes(path, to, attributes);
+  // No paths would mean all paths.
+  const rest = plan.paths.filter((name) => !isAttributesFile(name));
+  if (rest.length > 0) await write(path, to, { paths: rest, ...(plan.filters ? {} : { disableFilters: 1 }) });
+}
+
+/** As they are in the commit first, so that each finds the others; what attributes do to them follows. */
+async function writeAttributes(path: string, commit: string, paths: readonly string[]): Promise<void> {
+  await write(path, commit, { paths, disableFilters: 1 });
+  await withRepository(path, (repository) => convertAttributesFiles(repository, path, paths));
+}
+
+/**
+ * Writes files that are missing. HEAD is at the commit already, so that is all that libgit2 sees of them.
+ * Attributes are read from the working tree while several threads write it: hence `.gitattributes` go first, alone.
+ */
+async function write(path: string, commit: string, options: { paths?: readonly string[]; disableFilters?: number }) {
+  await withRepository(path, async (repository) => {
+    const exact = options.paths ? checkoutStrategy.disablePathspecMatch : 0;
+    const checkout = { checkoutStrategy: checkoutStrategy.force | exact, ...options };
+    await git.Checkout.tree(repository, await treeOf(repository, commit), checkout);
   });
 }
 
@@ -64,24 +87,15 @@ async function treeOf(repository: Repository, commit: string): Promise<Tree> {
   return (await git.Commit.lookup(repository, commit)).getTree();
 }
 
-async function changedPaths(
-  repository: Repository,
-  from: Tree,
-  to: Tree,
-): Promise<{ readonly old: string[]; readonly all: string[] }> {
-  const diff = await git.Diff.treeToTree(repository, from, to);
-  const old: string[] = [];
-  const all: string[] = [];
-  for (let index = 0; index < diff.numDeltas(); index++) {
-    const delta = diff.getDelta(index);
-    if (delta.oldFile().mode() !== 0) old.push(toBytePath(delta.oldFile().path()));
-    all.push(toBytePath(delta.newFile().path()));
-  }
-  return { old, all };
+/** nodegit takes paths as text only; where a name is no text, the caller has to make a fresh clone. */
+function named(path: string): string {
+  const text = toText(path);
+  if (text === undefined) throw new Error("a path that is not UTF-8 cannot be written by itself");
+  return text;
 }
 
 /** Unlinks files that may be missing, and the directories that become empty. */
-function removeFiles(path: string, names: readonly string[]): void {
+function removeFiles(path: string, names: ReadonlySet<string>): void {
   const root = toBytePath(path);
   const parents = new Set<string>();
   for (const name of names) {

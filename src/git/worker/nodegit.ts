@@ -21,7 +21,8 @@ export interface OdbObject {
 }
 
 export interface Odb {
-  read(id: Oid): Promise<OdbObject>;
+  /** Null if there is no such object. Use `readObject` or `findObject`. */
+  read(id: Oid): Promise<OdbObject | null>;
 }
 
 export interface Tree {
@@ -49,6 +50,8 @@ export interface Index {
   path(): string;
   entryCount(): number;
   readTree(tree: Tree): Promise<number>;
+  removeByPath(path: string): Promise<number>;
+  addByPath(path: string): Promise<number>;
   write(): Promise<number>;
 }
 
@@ -88,7 +91,6 @@ export interface CheckoutOptions {
   checkoutStrategy: number;
   disableFilters?: number;
   paths?: readonly string[];
-  baseline?: Tree;
 }
 
 interface NodeGit {
@@ -122,7 +124,7 @@ interface NodeGit {
   Graph: {
     reachableFromAny(repository: Repository, commit: Oid, tips: Oid[]): Promise<boolean | number>;
   };
-  Ignore: { pathIsIgnored(repository: Repository, path: string): Promise<number> };
+  Attr: { get(repository: Repository, flags: number, path: string, name: string): Promise<string> | string };
   Oid: { fromString(hex: string): Oid };
   Libgit2: { opts(option: number, value: number): unknown };
 }
@@ -150,4 +152,19 @@ export async function withRepository<T>(path: string, work: (repository: Reposit
   } finally {
     repository.cleanup();
   }
+}
+
+/** Undefined if the object is not there. Throws if it is there and cannot be read. */
+export async function findObject(odb: Odb, id: string): Promise<OdbObject | undefined> {
+  return (await odb.read(git.Oid.fromString(id))) ?? undefined;
+}
+
+export async function readObject(odb: Odb, id: string): Promise<OdbObject> {
+  const object = await findObject(odb, id);
+  if (!object) throw new Error(`object ${id} is missing`);
+  return object;
+}
+
+export function bytesOf(object: OdbObject): Buffer {
+  return object.data().toBuffer(object.size());
 }

@@ -56,6 +56,8 @@ export class Acquiring {
     const repository = await this.#deps.registry.forAcquire(input.repository, call);
     const host = await this.#host(input.host, repository);
     const spec = this.#spec(input);
+    const ours = host.id === ownership.host.id && ownership.owner;
+    const foreseen = ours ? granting.foresee(repository, spec) : undefined;
     const opened = await desk.open({
       caller: call.caller.name,
       requestId: input.requestId,
@@ -72,7 +74,7 @@ export class Acquiring {
     const abandon = () => this.#abandon(ticketId, seat, input.requestId !== "");
     try {
       if (opened.kind === "leased") return this.#acquired(ticketId, opened.grant, seat, abandon);
-      if (host.id === ownership.host.id) granting.offer({ ticketId, repositoryId: repository.id, spec });
+      if (ours) granting.offer({ ticketId, repositoryId: repository.id, spec }, foreseen);
       else this.#deps.wake.hint();
       const outcome = await this.#outcome(ticketId, seat, input.waitMs, call);
       if (outcome.kind === "failed") throw fromRecord(outcome.failure);
@@ -132,7 +134,7 @@ export class Acquiring {
 
   /** Waits until the ticket is settled, the wait has run out, the caller has gone, or the server drains. */
   #outcome(ticketId: bigint, seat: Seat, waitMs: number, call: CallContext): Promise<Settled> {
-    const { draining, wake, desk, seats } = this.#deps;
+    const { draining, wake, desk, seats, granting } = this.#deps;
     const left = call.timeLeftMs();
     const wait = Math.min(waitMs, maxWaitMs, left === undefined ? maxWaitMs : Math.max(left - beforeDeadlineMs, 0));
     return new Promise<Settled>((resolve, reject) => {
@@ -165,7 +167,7 @@ export class Acquiring {
       };
       const gone = () => finish(() => reject(goneFailure(call)));
       undo.push(seat.onOutcome((outcome) => finish(() => resolve(outcome))));
-      undo.push(wake.onHint(() => void look()));
+      undo.push(wake.onHint(() => granting.serves(ticketId) || void look()));
       const every = setInterval(() => void look(), lookEveryMs);
       undo.push(() => clearInterval(every));
       const timer = setTimeout(() => {

@@ -115,7 +115,18 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     draining: signal,
   });
   const heartbeats = new Heartbeats(leases);
-  const workspaces = new Leasing({ acquiring, heartbeats, watching, leases, pool, repositories, wake, secret, ttl });
+  const workspaces = new Leasing({
+    acquiring,
+    heartbeats,
+    watching,
+    keeper,
+    leases,
+    pool,
+    repositories,
+    wake,
+    secret,
+    ttl,
+  });
   const info = {
     version: options.version,
     storeId: secret.storeId,
@@ -131,6 +142,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     ownership,
     registry,
     mirrors,
+    keeper,
     events,
     wake,
     info,

@@ -77,6 +77,22 @@ describe("A1 upstreams:", () => {
   });
 });
 
+test("A1 a redirect is followed on the same host only: no other host sees a password, or a request", async () => {
+  const base = (server: GitHttpServer): string => server.url("").slice(0, -1);
+  const same = await GitHttpServer.start({ root: bench.at("served"), redirect: base(open) });
+  await clone(same.url("demo.git"));
+  const seen = closed.requests.length;
+  const other = await GitHttpServer.start({
+    root: bench.at("served"),
+    redirect: base(closed).replace("127.0.0.1", "localhost"),
+  });
+  for (const credential of [undefined, login]) {
+    expect(await failure(clone(other.url("demo.git"), credential))).toMatchObject({ reason: "UPSTREAM_UNAVAILABLE" });
+  }
+  expect(closed.requests.length).toBe(seen);
+  await Promise.all([same.stop(), other.stop()]);
+});
+
 const fetchOf = (path: string, url: string) => ({ path, url, extraRefs: [], deadlineMs: 20_000 });
 
 describe("B3 the upstream's fault is told apart:", () => {

@@ -10,6 +10,8 @@ export interface GitHttpServerOptions {
   readonly login?: { readonly username: string; readonly password: string };
   /** Answers this status instead of serving. */
   readonly status?: number;
+  /** Redirects to this base instead of serving. */
+  readonly redirect?: string;
 }
 
 export class GitHttpServer {
@@ -40,8 +42,9 @@ export class GitHttpServer {
   }
 
   private answer(request: IncomingMessage, response: ServerResponse): void {
-    const { login, status, root } = this.options;
+    const { login, status, root, redirect } = this.options;
     this.requests.push(`${request.method} ${request.url}`);
+    if (redirect) return void response.writeHead(302, { location: `${redirect}${request.url}` }).end();
     if (status !== undefined) return void response.writeHead(status).end("no");
     const wanted = login && `Basic ${Buffer.from(`${login.username}:${login.password}`).toString("base64")}`;
     if (wanted && request.headers.authorization !== wanted) {

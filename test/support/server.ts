@@ -7,13 +7,16 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, afterEach } from "vitest";
 import { connectPool, type Sql } from "../../src/postgres/client.js";
+import { clusterUser } from "../../src/postgres/embedded/cluster.js";
+import { servesCluster } from "../../src/postgres/embedded/process.js";
+import { socketDirectory, socketPort } from "../../src/postgres/embedded/socket-path.js";
 import { createDatabase } from "./database.js";
 import { Client } from "./rpc-client.js";
 import { until } from "./until.js";
@@ -217,19 +220,22 @@ export function useServers(): Servers {
   };
 }
 
-/** The embedded Postgres that serves the data directory now. */
+/** The process id of the embedded Postgres that serves the data directory now. */
 export function postgresPid(dataDir: string): number | undefined {
-  const root = join(dataDir, "postgres");
+  const cluster = join(dataDir, "postgres", "pg18");
   try {
-    for (const name of readdirSync(root)) {
-      if (!/^pg\d+$/.test(name)) continue;
-      const pid = Number.parseInt(readFileSync(join(root, name, "postmaster.pid"), "utf8"), 10);
-      if (readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(root)) return pid;
-    }
+    const pid = Number.parseInt(readFileSync(join(cluster, "postmaster.pid"), "utf8"), 10);
+    return servesCluster(pid, cluster) ? pid : undefined;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
   }
-  return undefined;
+}
+
+/** How to reach the embedded Postgres of a data directory from beside its server. */
+export async function embeddedUrl(dataDir: string): Promise<string> {
+  const host = await socketDirectory(join(dataDir, "postgres", "pg18"));
+  return `postgres://${clusterUser}@${encodeURIComponent(host)}:${socketPort}/${clusterUser}`;
 }
 
 /** Ends the embedded Postgres of a data directory without a chance to tidy up. Answers its process id. */

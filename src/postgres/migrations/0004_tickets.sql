@@ -96,7 +96,7 @@ begin
   if v_before = 0 then
     for v_id in select x.id from workspaces x
                  where x.repository_id = t.repository_id and x.host_id = t.host_id and x.state = 'IDLE' and x.commit_id = p_commit
-                 order by x.idle_time desc
+                 order by x.idle_time desc limit 50
     loop
       continue when not try_lock_workspace(v_id);
       select * into w from workspaces x where x.id = v_id and x.state = 'IDLE' for update skip locked;
@@ -105,7 +105,8 @@ begin
     if w.id is null then
       for v_id in select x.id from workspaces x
                    where x.repository_id = t.repository_id and x.host_id = t.host_id and x.state = 'IDLE'
-                   order by x.idle_time desc
+                   -- without a limit all of them would be read and sorted; few are locked by others
+                   order by x.idle_time desc limit 50
       loop
         continue when not try_lock_workspace(v_id);
         select * into w from workspaces x where x.id = v_id and x.state = 'IDLE' for update skip locked;

@@ -79,11 +79,11 @@ export class Pulse {
         if ((await leases.expire()) > 0) wake.hint();
       });
     }
+    if (ownership.owner) await this.#step("finish removals", () => keeper.finishRemovals());
     this.#beats++;
     if (this.#beats % houseEvery !== 0) return;
     await this.#step("keep house", () => work.keepHouse(eventRetentionMs));
     await this.#step("forget old events", () => events.trim(eventRetentionMs));
-    if (ownership.owner) await this.#step("finish removals", () => keeper.finishRemovals());
   }
 
   async #step(what: string, action: () => Promise<unknown>): Promise<void> {

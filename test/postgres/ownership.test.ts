@@ -10,7 +10,7 @@ beforeEach(async () => {
 afterEach(() => fixture.close());
 
 const killOwnersSession = (f: StoreFixture) =>
-  f.sql`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = 71 and granted`;
+  f.sql`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = 71 and granted and database = (select oid from pg_database where datname = current_database())`;
 
 test("G10 one server owns a host; another takes over when the owner's session ends", async () => {
   const second = await fixture.another();
@@ -36,7 +36,7 @@ test("G12 the owner whose session was killed is owner no more at once, and gains
   expect(work.map((due) => [due.key.workspaceId, due.kind])).toEqual([[claimed.key.workspaceId, "clean"]]);
   const [row] = await sql<
     { n: number }[]
-  >`select count(*)::int as n from pg_locks where locktype = 'advisory' and classid = 71 and granted`;
+  >`select count(*)::int as n from pg_locks where locktype = 'advisory' and classid = 71 and granted and database = (select oid from pg_database where datname = current_database())`;
   expect(row?.n).toBe(1);
 });
 

@@ -9,7 +9,7 @@
  */
 import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { hasConvertingAttributes } from "./attributes.js";
+import { convertingAttributes } from "./attributes.js";
 import { toBytePath, toFsPath, toText } from "./byte-path.js";
 import { readHolderGit } from "./holder-git.js";
 import { IgnoreRules } from "./ignore-rules.js";
@@ -136,7 +136,7 @@ async function countReallyDiffering(
   const texts = names.flatMap((name) => toText(name) ?? []);
   if (names.length === 0 || texts.length < names.length || request.from === "") return names.length;
   const tree = await (await git.Commit.lookup(repository, request.from)).getTree();
-  if (!(await hasConvertingAttributes(repository, tree))) return names.length;
+  if ((await convertingAttributes(repository, tree)).length === 0) return names.length;
   const index = await repository.index();
   await index.readTree(tree);
   repository.setWorkdir(request.path, 0);

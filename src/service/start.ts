@@ -95,7 +95,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const mirrors = new Mirrors({ repositories, git, credentials, places, limits, wake, log });
   const seats = new Seats();
   const salvages = new Salvages({ store: store.salvages, git, places, log });
-  const salvaging = new Salvaging({ salvages: store.salvages, git, places, log });
+  const salvaging = new Salvaging({ salvages: store.salvages, git, mirrors, places, log });
   const granting = new Granting({
     board: tickets,
     repositories,

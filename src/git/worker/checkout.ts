@@ -7,7 +7,7 @@
  * 2. Only files that the old tree or index had are unlinked: their directories have been compared and are real.
  */
 import { rmdirSync, unlinkSync } from "node:fs";
-import { hasConvertingAttributes } from "./attributes.js";
+import { convertingAttributes, isAttributesFile } from "./attributes.js";
 import { toBytePath, toFsPath, toText } from "./byte-path.js";
 import { checkoutStrategy, git, type Repository, type Tree, withRepository } from "./nodegit.js";
 import { diffTrees } from "./tree-diff.js";
@@ -17,18 +17,17 @@ const manyPaths = 1000;
 
 /** Fills an empty workspace that has its `.git`. */
 export async function checkOutAll(path: string, commit: string): Promise<void> {
-  await withRepository(path, async (repository) => {
-    const tree = await treeOf(repository, commit);
-    await git.Checkout.tree(repository, tree, {
-      checkoutStrategy: checkoutStrategy.force,
-      ...((await hasConvertingAttributes(repository, tree)) ? {} : { disableFilters: 1 }),
-    });
-  });
+  const attributes = await withRepository(path, async (repository) =>
+    convertingAttributes(repository, await treeOf(repository, commit)),
+  );
+  if (attributes.length > 0) await write(path, commit, { paths: attributes });
+  await write(path, commit, attributes.length > 0 ? {} : { disableFilters: 1 });
 }
 
 /**
  * Moves a workspace from one commit to another; its HEAD is at `to` and its index is the one of `from`.
  * `touched`: byte paths of files of `from` that are to be written anew in any case.
+ * Throws where only a fresh clone gives what a fresh clone has.
  */
 export async function checkOutChanges(
   path: string,
@@ -37,26 +36,49 @@ export async function checkOutChanges(
   touched: readonly string[],
 ): Promise<void> {
   if (from === to && touched.length === 0) return;
-  await withRepository(path, async (repository) => {
+  const plan = await withRepository(path, async (repository) => {
+    const fromTree = await treeOf(repository, from);
     const tree = await treeOf(repository, to);
-    const fromTree = (await git.Commit.lookup(repository, from)).treeId().toString();
-    const diff = await diffTrees(await repository.odb(), fromTree, tree.id().toString());
-    removeFiles(path, new Set([...touched, ...diff.removed, ...diff.changed]));
-
-    // The index is changed in memory only: the checkout does not read it again (noRefresh) and writes it when done.
-    const index = await repository.index();
-    for (const removed of diff.removed) await index.removeByPath(named(removed));
+    const diff = await diffTrees(await repository.odb(), fromTree.id().toString(), tree.id().toString());
+    const changed = [...diff.removed, ...diff.added, ...diff.changed];
+    if (changed.some(isAttributesFile)) {
+      for (const side of [fromTree, tree]) {
+        // Other attributes give other bytes to files that did not change.
+        if ((await convertingAttributes(repository, side)).length > 0) throw new Error("attributes changed");
+      }
+    }
     const gone = new Set(diff.removed);
     const written = new Set([...touched.filter((name) => !gone.has(name)), ...diff.added, ...diff.changed]);
-    if (written.size === 0) return void (await index.write());
-    const filters = written.size < manyPaths || (await hasConvertingAttributes(repository, tree));
-    // HEAD is at this tree already, so all that libgit2 sees of a file is that it is missing and to be written.
-    await git.Checkout.tree(repository, tree, {
-      checkoutStrategy: checkoutStrategy.force | checkoutStrategy.noRefresh | checkoutStrategy.disablePathspecMatch,
-      paths: [...written].map(named),
-      ...(filters ? {} : { disableFilters: 1 }),
-    });
+    const filters = written.size < manyPaths || (await convertingAttributes(repository, tree)).length > 0;
+    removeFiles(path, new Set([...touched, ...diff.removed, ...diff.changed]));
+    if (diff.removed.length > 0) {
+      const index = await repository.index();
+      for (const removed of diff.removed) await index.removeByPath(named(removed));
+      await index.write();
+    }
+    return { paths: [...written].map(named), filters };
   });
+  const attributes = plan.paths.filter(isAttributesFile);
+  if (attributes.length > 0) await write(path, to, { paths: attributes });
+  // No paths would mean all paths.
+  const rest = plan.paths.filter((name) => !isAttributesFile(name));
+  if (rest.length > 0) await write(path, to, { paths: rest, ...(plan.filters ? {} : { disableFilters: 1 }) });
+}
+
+/**
+ * Writes files that are missing. HEAD is at the commit already, so that is all that libgit2 sees of them.
+ * Attributes are read from the working tree while several threads write it: hence `.gitattributes` go first, alone.
+ */
+async function write(path: string, commit: string, options: { paths?: readonly string[]; disableFilters?: number }) {
+  await withRepository(path, async (repository) => {
+    const exact = options.paths ? checkoutStrategy.disablePathspecMatch : 0;
+    const checkout = { checkoutStrategy: checkoutStrategy.force | exact, ...options };
+    await git.Checkout.tree(repository, await treeOf(repository, commit), checkout);
+  });
+}
+
+async function treeOf(repository: Repository, commit: string): Promise<Tree> {
+  return (await git.Commit.lookup(repository, commit)).getTree();
 }
 
 /** nodegit takes paths as text only; where a name is no text, the caller has to make a fresh clone. */
@@ -64,10 +86,6 @@ function named(path: string): string {
   const text = toText(path);
   if (text === undefined) throw new Error("a path that is not UTF-8 cannot be written by itself");
   return text;
-}
-
-async function treeOf(repository: Repository, commit: string): Promise<Tree> {
-  return (await git.Commit.lookup(repository, commit)).getTree();
 }
 
 /** Unlinks files that may be missing, and the directories that become empty. */

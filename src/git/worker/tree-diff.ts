@@ -3,7 +3,7 @@
  *
  * Here and not by libgit2, which reads both trees whole (40 ms for 50,000 files): equal subtrees are passed over.
  */
-import { git, type Odb, objectType } from "./nodegit.js";
+import { bytesOf, type Odb, objectType, readObject } from "./nodegit.js";
 
 const idBytes = 20;
 const treeMode = "40000";
@@ -52,9 +52,9 @@ export async function diffTrees(odb: Odb, from: string, to: string): Promise<Tre
 async function readTree(odb: Odb, id: string | undefined): Promise<Map<string, Entry>> {
   const entries = new Map<string, Entry>();
   if (id === undefined) return entries;
-  const object = await odb.read(git.Oid.fromString(id));
+  const object = await readObject(odb, id);
   if (object.type() !== objectType.tree) throw new Error(`${id} is no tree`);
-  const bytes = object.data().toBuffer(object.size());
+  const bytes = bytesOf(object);
   for (let at = 0; at < bytes.length; ) {
     const space = bytes.indexOf(0x20, at);
     const end = bytes.indexOf(0, space);

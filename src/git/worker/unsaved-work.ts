@@ -9,12 +9,12 @@
  */
 import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { hasConvertingAttributes } from "./attributes.js";
+import { convertingAttributes } from "./attributes.js";
 import { toBytePath, toFsPath, toText } from "./byte-path.js";
 import { readHolderGit } from "./holder-git.js";
 import { IgnoreRules } from "./ignore-rules.js";
 import { IndexFile } from "./index-file.js";
-import { git, type Repository } from "./nodegit.js";
+import { findObject, git, type Repository } from "./nodegit.js";
 import {
   type Comparison,
   compareWorkingTree,
@@ -84,9 +84,9 @@ async function judge(repository: Repository, request: GuardRequest, counts: Coun
   const comparison = compareWorkingTree(request.path, index, request.trusted?.writtenMs ?? 0);
   try {
     await countChanges(repository, request, index, comparison, counts);
-    const rules = await IgnoreRules.load(repository, request.work, index);
+    const rules = await IgnoreRules.load(await repository.odb(), index);
     const untracked = new UntrackedCount(toBytePath(request.path), rules, counts);
-    for (const stranger of comparison.strangers) await untracked.add(stranger);
+    for (const stranger of comparison.strangers) untracked.add(stranger);
     await countHolderGit(repository, join(request.path, ".git"), index, counts);
   } finally {
     restoreModes(request.path, comparison.oddDirectories);
@@ -136,7 +136,7 @@ async function countReallyDiffering(
   const texts = names.flatMap((name) => toText(name) ?? []);
   if (names.length === 0 || texts.length < names.length || request.from === "") return names.length;
   const tree = await (await git.Commit.lookup(repository, request.from)).getTree();
-  if (!(await hasConvertingAttributes(repository, tree))) return names.length;
+  if ((await convertingAttributes(repository, tree)).length === 0) return names.length;
   const index = await repository.index();
   await index.readTree(tree);
   repository.setWorkdir(request.path, 0);
@@ -161,7 +161,7 @@ class UntrackedCount {
     this.counts = counts;
   }
 
-  async add(path: string): Promise<void> {
+  add(path: string): void {
     if (++this.looked > mostUntracked) {
       if (this.looked === mostUntracked + 1) this.counts.doubts.push("more files than are looked at");
       return;
@@ -169,20 +169,20 @@ class UntrackedCount {
     const stat = lstatSync(toFsPath(`${this.root}/${path}`), { throwIfNoEntry: false });
     if (path.endsWith("/.git")) this.counts.nested += 1;
     else if (stat?.isDirectory()) {
-      if (!(await this.rules.ignores(`${path}/`))) await this.addBelow(path, stat.mode);
-    } else if ((stat?.isFile() || stat?.isSymbolicLink()) && !(await this.rules.ignores(path))) {
+      if (!this.rules.ignores(path, true)) this.addBelow(path, stat.mode);
+    } else if ((stat?.isFile() || stat?.isSymbolicLink()) && !this.rules.ignores(path, false)) {
       this.counts.untracked += 1;
     }
   }
 
-  private async addBelow(path: string, mode: number): Promise<void> {
+  private addBelow(path: string, mode: number): void {
     const directory = toFsPath(`${this.root}/${path}`);
     const closed = (mode & 0o500) !== 0o500;
     if (closed) chmodSync(directory, (mode & 0o7777) | 0o700);
     try {
       const names = readdirSync(directory, { encoding: "latin1" as "utf8" });
       if (names.includes(".git")) this.counts.nested += 1;
-      else for (const name of names) await this.add(`${path}/${name}`);
+      else for (const name of names) this.add(`${path}/${name}`);
     } finally {
       if (closed) chmodSync(directory, mode & 0o7777);
     }
@@ -199,11 +199,7 @@ async function countHolderGit(
   const holder = readHolderGit(directory);
   if (!holder) return;
   const odb = await repository.odb();
-  const isKnown = (id: string): Promise<boolean> =>
-    odb.read(git.Oid.fromString(id)).then(
-      () => true,
-      () => false,
-    );
+  const isKnown = async (id: string): Promise<boolean> => (await findObject(odb, id)) !== undefined;
   for (const id of holder.ids) {
     if (!(await isKnown(id))) counts.commits += 1;
   }

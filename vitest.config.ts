@@ -6,7 +6,7 @@ const filesAtOnce = 2;
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: [...configDefaults.exclude, ...(process.env["LEASEHOLD_SOAK"] ? [] : ["test/soak/**"])],
+    exclude: [...configDefaults.exclude, ...(process.env.LEASEHOLD_SOAK ? [] : ["test/soak/**"])],
     pool: "forks",
     maxWorkers: filesAtOnce,
     globalSetup: ["test/global-setup.ts"],

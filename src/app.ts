@@ -16,6 +16,7 @@ import type { Log } from "./log.js";
 import { connectPool } from "./postgres/client.js";
 import { startEmbeddedPostgres } from "./postgres/embedded/embedded-postgres.js";
 import { openStore } from "./postgres/store.js";
+import { allowedAddress } from "./rpc/exposure.js";
 import { startRpcServer } from "./rpc/server.js";
 import { TokensFile } from "./rpc/tokens-file.js";
 import { startServices } from "./service/start.js";
@@ -42,6 +43,7 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
     }
   };
   try {
+    await refuseExposure(config);
     const data = await openDataDirectory(config.dataDir, [config.mirrorRoot, config.workspaceRoot]);
     const connections = await openDatabase(config, data.path, log, stops);
     const store = await openStore({ ...connections, hostName: config.host, dataId: data.id });
@@ -93,6 +95,12 @@ async function openDatabase(config: Config, dataDir: string, log: Log, stops: ((
   });
   stops.push(() => embedded.stop());
   return { connection: embedded.connection, direct: embedded.connection };
+}
+
+/** What may not be listened on is refused before anything is made. */
+async function refuseExposure({ listen, tokensFile, allowCleartext }: Config): Promise<void> {
+  const exposure = { hasAuthentication: tokensFile !== undefined, allowsCleartext: allowCleartext };
+  for (const address of listen) if (address.kind === "tcp") await allowedAddress(address.host, exposure);
 }
 
 /** The version of the Postgres at `url`; fails if it does not answer. */

@@ -63,6 +63,10 @@ async function acquireOnce(leaseholder: Leaseholder, repository: string, series:
   expectSource(result, WorkspaceSource.WARM);
   series.client.push(ms);
   series.server.push(result.serverMs);
-  for (const [step, took] of Object.entries(result.steps)) (series.steps[step] ??= []).push(took);
+  for (const [step, took] of Object.entries(result.steps)) {
+    const known = series.steps[step] ?? [];
+    known.push(took);
+    series.steps[step] = known;
+  }
   await leaseholder.release(result);
 }

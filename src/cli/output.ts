@@ -86,7 +86,6 @@ export function labelText(labels: Readonly<Record<string, string>>): string {
 
 /** Without the control characters with which a text could play tricks on a terminal. */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is meant
   return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "\ufffd");
 }
 

@@ -39,9 +39,12 @@ export function addToken(program: Command): void {
         if (document.errors.length > 0 || !Array.isArray(document.toJS() ?? [])) {
           throw new CommandError(`--file: ${file} is not a YAML list of entries`, exitCodes.usage);
         }
-        document.contents === null || document.toJS() === null
-          ? writeEntries(file, stringify([entry]))
-          : (document.add(document.createNode(entry)), writeEntries(file, document.toString()));
+        if (document.toJS() === null) {
+          writeEntries(file, stringify([entry]));
+        } else {
+          document.add(document.createNode(entry));
+          writeEntries(file, document.toString());
+        }
         notice(`added an entry for ${caller} (${role}) to ${file}`);
       }
       print(token);

@@ -1,6 +1,8 @@
 import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { WorkspaceAction } from "../../gen/leasehold/v1/workspace_service_pb.js";
+import { exitCodeOf, runExitCodeOf } from "../../src/cli/exit-codes.js";
+import { LeaseholdError } from "../../src/client/index.js";
 import { leasehold } from "../support/command-line.js";
 import {
   failure,
@@ -157,34 +159,37 @@ test("reset names one workspace and its fence, and a refusal shows in the exit c
 });
 
 test.each([
-  ["FIELD_INVALID", 2, Code.InvalidArgument],
-  ["WORKSPACE_NOT_FOUND", 3, Code.NotFound],
-  ["REPOSITORY_IN_USE", 4, Code.FailedPrecondition],
-  ["REPOSITORY_EXISTS", 4, Code.AlreadyExists],
-  ["LEASE_LOST", 5, Code.FailedPrecondition],
-  ["POOL_EXHAUSTED", 6, Code.ResourceExhausted],
-  ["UPSTREAM_UNAVAILABLE", 7, Code.Unavailable],
-  ["ROLE_REQUIRED", 8, Code.PermissionDenied],
-  ["CREDENTIAL_MISSING", 8, Code.Unauthenticated],
-  ["DEADLINE_EXCEEDED", 9, Code.DeadlineExceeded],
-  ["REVISION_COMPACTED", 10, Code.OutOfRange],
-  ["INTERNAL", 1, Code.Internal],
-] as const)("%s is told on standard error and has exit code %d", async (reason, exitCode, code) => {
-  const fields: [string, string][] | undefined = reason === "FIELD_INVALID" ? [["ttl", "is negative"]] : undefined;
-  const answer = failure(reason, code, fields === undefined ? {} : { fields });
-  const { status, stdout, stderr } = await against(
-    {
-      heartbeat: () => {
-        throw answer;
-      },
+  ["WORKSPACE_NOT_FOUND", "NOT_FOUND", 3, 125],
+  ["REPOSITORY_IN_USE", "FAILED_PRECONDITION", 4, 125],
+  ["REPOSITORY_EXISTS", "ALREADY_EXISTS", 4, 125],
+  ["LEASE_LOST", "FAILED_PRECONDITION", 5, 120],
+  ["POOL_EXHAUSTED", "RESOURCE_EXHAUSTED", 6, 121],
+  ["UPSTREAM_UNAVAILABLE", "UNAVAILABLE", 7, 122],
+  ["ROLE_REQUIRED", "PERMISSION_DENIED", 8, 123],
+  ["CREDENTIAL_MISSING", "UNAUTHENTICATED", 8, 123],
+  ["DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", 9, 125],
+  ["REVISION_COMPACTED", "OUT_OF_RANGE", 10, 125],
+  ["INTERNAL", "INTERNAL", 1, 125],
+] as const)("%s (%s) has exit code %d, and %d in run", (reason, code, exitCode, runCode) => {
+  const error = new LeaseholdError("scripted", { reason, code });
+  expect([exitCodeOf(error), runExitCodeOf(error)]).toEqual([exitCode, runCode]);
+});
+
+test("wrong fields are told on standard error, every one", async () => {
+  const fields: [string, string][] = [
+    ["ttl", "is negative"],
+    ["lease_id", "is no name of a lease"],
+  ];
+  const script: Script = {
+    heartbeat: () => {
+      throw failure("FIELD_INVALID", Code.InvalidArgument, { fields });
     },
-    ["heartbeat"],
-    proof,
-  );
-  expect({ status, stdout }).toEqual({ status: exitCode, stdout: "" });
-  expect(stderr).toBe(
-    `leasehold: scripted ${reason} [${reason}]\n${fields === undefined ? "" : "  ttl: is negative\n"}`,
-  );
+  };
+  expect(await against(script, ["heartbeat"], proof)).toEqual({
+    ...{ status: 2, signal: null, stdout: "" },
+    stderr:
+      "leasehold: scripted FIELD_INVALID [FIELD_INVALID]\n  ttl: is negative\n  lease_id: is no name of a lease\n",
+  });
 });
 
 test("a lease that has ended is told with why", async () => {
@@ -193,8 +198,9 @@ test("a lease that has ended is told with why", async () => {
       throw leaseLost("EXPIRED");
     },
   };
-  const { stderr } = await against(script, ["heartbeat"], proof);
+  const { status, stderr } = await against(script, ["heartbeat"], proof);
   expect(stderr).toBe("leasehold: scripted LEASE_LOST (end reason: EXPIRED) [LEASE_LOST]\n");
+  expect(status).toBe(5);
 });
 
 test.each([

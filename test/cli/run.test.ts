@@ -155,10 +155,10 @@ test("a signal while the workspace is waited for ends run, and the server sees i
 async function losing(endReason: string, body: (scene: Scene) => Promise<void>): Promise<void> {
   let directory = "";
   const script: Script = {
-    acquire: () => granted(directory, leaseOf({ ttlMs: 600 })),
+    acquire: () => granted(directory, leaseOf({ ttlMs: 2_000 })),
     heartbeat: () => {
       if (existsSync(join(directory, "ready"))) throw leaseLost(endReason);
-      return renewed(600);
+      return renewed(2_000);
     },
   };
   await scene(script, (made) => {

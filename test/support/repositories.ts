@@ -1,7 +1,7 @@
 /**
  * Owns temporary repositories for tests: made and looked at with the real `git` program, hermetically.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, type StdioOptions } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -21,7 +21,12 @@ const environment = {
 
 /** Runs git in `directory` and answers its output without the last line feed. Throws if it fails. */
 export function git(directory: string, ...args: readonly string[]): string {
-  const options = { cwd: directory, env: environment, maxBuffer: 1 << 28, stdio: ["ignore", "pipe", "pipe"] } as const;
+  const options = {
+    cwd: directory,
+    env: environment,
+    maxBuffer: 1 << 28,
+    stdio: ["ignore", "pipe", "pipe"] as StdioOptions,
+  };
   return execFileSync("git", args, { ...options, encoding: "utf8" }).replace(/\n$/, "");
 }
 

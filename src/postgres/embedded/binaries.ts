@@ -68,6 +68,7 @@ export async function runnableAs(
   const refusals: string[] = [];
   for (const root of cacheRoots(account)) {
     try {
+      await openCache(root, account);
       const copy = await copyInto(join(root, `postgres-${programs.release}`), programs.native, log);
       const attempt = await probe(copy, account);
       if (typeof attempt !== "string") {
@@ -133,12 +134,18 @@ function cacheRoots(account: Account | undefined): string[] {
   return [join(cache, "leasehold"), join(tmpdir(), `leasehold-${process.getuid?.() ?? "cache"}`)];
 }
 
-async function copyInto(place: string, native: string, log: (message: string) => void): Promise<string> {
-  const root = dirname(place);
+/** Makes the directory where it is missing; throws unless it is this user's own and the account can enter it. */
+async function openCache(root: string, account: Account | undefined): Promise<void> {
   if ((await mkdir(root, { recursive: true })) !== undefined) {
     await chmod(root, 0o755); // whatever the umask is, the account must be able to enter
   }
   await requireOwn(root);
+  await run("test", ["-x", root], { ...account, cwd: "/" }).catch(() => {
+    throw new Error(`uid ${account?.uid} cannot enter ${root}`);
+  });
+}
+
+async function copyInto(place: string, native: string, log: (message: string) => void): Promise<string> {
   const target = join(place, "native");
   if (await exists(place)) {
     await requireOwn(place);

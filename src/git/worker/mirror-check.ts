@@ -6,7 +6,7 @@
 import { closeSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
 import type { MirrorRefs } from "../../ports/git-engine.js";
-import { git, type Odb, objectType, type Repository, withRepository } from "./nodegit.js";
+import { bytesOf, type Odb, objectType, type Repository, readObject, withRepository } from "./nodegit.js";
 import { describeRefs, isObjectId, isRefName, type Ref, readRefs } from "./refs.js";
 
 /** Bytes of the trailing checksums of a pack and of its index. */
@@ -35,11 +35,11 @@ export async function inspectMirror(path: string): Promise<MirrorRefs | undefine
 export async function checkTips(repository: Repository, ids: readonly string[]): Promise<void> {
   const odb = await repository.odb();
   for (const id of new Set(ids)) {
-    const object = await odb.read(git.Oid.fromString(id));
+    const object = await readObject(odb, id);
     if (object.type() !== objectType.commit) continue;
-    const tree = /^tree ([0-9a-f]{40})\n/.exec(object.data().toBuffer(object.size()).toString("latin1"));
+    const tree = /^tree ([0-9a-f]{40})\n/.exec(bytesOf(object).toString("latin1"));
     if (!tree?.[1]) throw new Error(`commit ${id} has no tree`);
-    await odb.read(git.Oid.fromString(tree[1]));
+    await readObject(odb, tree[1]);
   }
 }
 
@@ -53,9 +53,9 @@ export async function peel(repository: Repository, id: string): Promise<Ref> {
 export async function peelId(odb: Odb, id: string): Promise<{ readonly id: string; readonly type: number }> {
   let at = id;
   for (let depth = 0; depth < maxTagDepth; depth++) {
-    const object = await odb.read(git.Oid.fromString(at));
+    const object = await readObject(odb, at);
     if (object.type() !== objectType.tag) return { id: at, type: object.type() };
-    const target = /^object ([0-9a-f]{40})\n/.exec(object.data().toBuffer(object.size()).toString("latin1"));
+    const target = /^object ([0-9a-f]{40})\n/.exec(bytesOf(object).toString("latin1"));
     if (!target?.[1]) break;
     at = target[1];
   }

@@ -21,7 +21,8 @@ export interface OdbObject {
 }
 
 export interface Odb {
-  read(id: Oid): Promise<OdbObject>;
+  /** Null if there is no such object. Use `readObject` or `findObject`. */
+  read(id: Oid): Promise<OdbObject | null>;
 }
 
 export interface Tree {
@@ -103,6 +104,7 @@ interface NodeGit {
     usernameNew(username: string): Promise<unknown>;
     sshKeyMemoryNew(username: string, publicKey: string, privateKey: string, passphrase: string): unknown;
   };
+  Blob: { createFromWorkdir(repository: Repository, path: string): Promise<Oid> };
   Commit: { lookup(repository: Repository, id: string | Oid): Promise<Commit> };
   Tree: { lookup(repository: Repository, id: string | Oid): Promise<Tree> };
   Checkout: { tree(repository: Repository, treeish: Commit | Tree, options: CheckoutOptions): Promise<void> };
@@ -122,7 +124,6 @@ interface NodeGit {
   Graph: {
     reachableFromAny(repository: Repository, commit: Oid, tips: Oid[]): Promise<boolean | number>;
   };
-  Ignore: { pathIsIgnored(repository: Repository, path: string): Promise<number> };
   Oid: { fromString(hex: string): Oid };
   Libgit2: { opts(option: number, value: number): unknown };
 }
@@ -150,4 +151,19 @@ export async function withRepository<T>(path: string, work: (repository: Reposit
   } finally {
     repository.cleanup();
   }
+}
+
+/** Undefined if the object is not there. Throws if it is there and cannot be read. */
+export async function findObject(odb: Odb, id: string): Promise<OdbObject | undefined> {
+  return (await odb.read(git.Oid.fromString(id))) ?? undefined;
+}
+
+export async function readObject(odb: Odb, id: string): Promise<OdbObject> {
+  const object = await findObject(odb, id);
+  if (!object) throw new Error(`object ${id} is missing`);
+  return object;
+}
+
+export function bytesOf(object: OdbObject): Buffer {
+  return object.data().toBuffer(object.size());
 }

@@ -11,7 +11,7 @@ import type { Resolved } from "../../ports/git-engine.js";
 import type { ResolveJob } from "../protocol.js";
 import { WorkerFault } from "./fault.js";
 import { peelId } from "./mirror-check.js";
-import { git, objectType, type Repository, withRepository } from "./nodegit.js";
+import { findObject, git, objectType, type Repository, withRepository } from "./nodegit.js";
 import { objectsWithPrefix } from "./object-prefix.js";
 import { isObjectId, isPublic, type Ref, type RefTable, readRefs } from "./refs.js";
 
@@ -89,7 +89,7 @@ async function byPrefix(repository: Repository, table: RefTable, mirror: string,
 /** Invariant 1. */
 async function isReachableCommit(repository: Repository, table: RefTable, id: string): Promise<boolean> {
   const odb = await repository.odb();
-  const object = await odb.read(git.Oid.fromString(id)).catch(() => undefined);
+  const object = await findObject(odb, id);
   if (object?.type() !== objectType.commit) return false;
   const tips = new Set<string>();
   for (const [name, ref] of table.refs) {
@@ -100,7 +100,7 @@ async function isReachableCommit(repository: Repository, table: RefTable, id: st
   const commits: string[] = [];
   for (const tip of tips) {
     // Tags of trees and blobs reach no commit.
-    if ((await odb.read(git.Oid.fromString(tip))).type() === objectType.commit) commits.push(tip);
+    if ((await findObject(odb, tip))?.type() === objectType.commit) commits.push(tip);
   }
   const oids = commits.map((tip) => git.Oid.fromString(tip));
   return oids.length > 0 && Boolean(await git.Graph.reachableFromAny(repository, git.Oid.fromString(id), oids));

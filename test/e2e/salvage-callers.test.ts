@@ -46,7 +46,7 @@ async function leave(caller: Caller) {
   return salvage;
 }
 
-it("G2 G5 a runner sees and restores what its own leases left, and discards nothing", async () => {
+it("G2 G5 a runner sees and restores what its own leases left, and discards nothing", { timeout: 60_000 }, async () => {
   const [mine, other] = [await leave("one"), await leave("two")];
   const ids = async (caller: Caller) =>
     (await as(caller).admin.listSalvages({})).salvages.map(({ salvageId }) => salvageId);
@@ -65,7 +65,7 @@ it("G2 G5 a runner sees and restores what its own leases left, and discards noth
   await expectFiles(lease.path, "one");
 });
 
-it("G2 the command line lists, shows, restores and discards", async () => {
+it("G2 the command line lists, shows, restores and discards", { timeout: 120_000 }, async () => {
   const { salvageId, ref, repositoryPath } = await leave("two");
   const run = (...args: string[]) => leasehold(server.address, args, { LEASEHOLD_TOKEN: "ops" });
   const list = await run("salvage", "list", "--repository", "demo", "--holder", "holder two");

@@ -83,7 +83,13 @@ export type WorkerMessage =
 /** Why an operation failed, as far as the worker can tell; `classify.ts` turns it into a failure. */
 export interface Fault {
   /** Set where the worker knows the kind of fault; otherwise the rest is judged. */
-  readonly kind?: "salvage-not-found" | "revision-not-found" | "revision-ambiguous" | "upstream-unavailable" | "upstream-denied" | "host-io";
+  readonly kind?:
+    | "salvage-not-found"
+    | "revision-not-found"
+    | "revision-ambiguous"
+    | "upstream-unavailable"
+    | "upstream-denied"
+    | "host-io";
   readonly message: string;
   /** Of a file system error, such as ENOSPC. */
   readonly code?: string;

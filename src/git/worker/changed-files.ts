@@ -41,7 +41,7 @@ export async function findChanges(
     const now = currentEntry(inside, path);
     if (now === undefined) {
       changes.set(path, "gone");
-      if (inside.stat(path)) special.push(path);
+      if (inside.stat(path)?.isDirectory() === false) special.push(path);
     } else if (now.mode !== was.mode) changes.set(path, "changed");
     else if (now.id !== was.id) differing.push(path);
   };

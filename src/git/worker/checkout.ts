@@ -102,7 +102,7 @@ function named(path: string): string {
 }
 
 /** Unlinks files that may be missing, and the directories that become empty. */
-function removeFiles(path: string, names: ReadonlySet<string>): void {
+export function removeFiles(path: string, names: Iterable<string>): void {
   const root = toBytePath(path);
   const parents = new Set<string>();
   for (const name of names) {

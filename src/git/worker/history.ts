@@ -44,7 +44,8 @@ export class LimitedPack {
 
   checkTotal(bytes: number): void {
     const { totalBytes } = this.limits;
-    if (this.pack.bytes + bytes > totalBytes) throw new Beyond(`the work has more than the limit of ${totalBytes} bytes`);
+    if (this.pack.bytes + bytes > totalBytes)
+      throw new Beyond(`the work has more than the limit of ${totalBytes} bytes`);
   }
 }
 
@@ -97,7 +98,9 @@ export class History {
     } catch (error) {
       pack.rollBack(mark);
       this.copied.forget(this.added);
-      throw error instanceof Gigantic ? new Beyond(`${error.message} in the history of ${id} is more than is taken`) : error;
+      throw error instanceof Gigantic
+        ? new Beyond(`${error.message} in the history of ${id} is more than is taken`)
+        : error;
     }
   }
 

@@ -18,7 +18,7 @@ const stash = "refs/stash";
 const zeroId = /^0+$/;
 
 /** Why an object is wanted. In the order in which they are saved. */
-export type TipKind = "head" | "branch" | "tag" | "stash" | "ref" | "state" | "reflog" | "remote";
+export type TipKind = "head" | "branch" | "tag" | "stash" | "ref" | "reflog" | "state" | "remote";
 
 export interface Tip {
   readonly kind: TipKind;
@@ -67,8 +67,12 @@ class HolderReader {
     const branch = /^ref: *(refs\/heads\/.+)$/s.exec(head)?.[1];
     const headId = branch === undefined ? head : refs.get(branch);
     if (headId !== undefined) this.add("head", "HEAD", headId);
-    for (const [name, id] of refs) this.add(kindOf(name), name, id);
     this.logs(directory);
+    for (const [name, id] of refs) {
+      if (name !== stash) this.add(kindOf(name), name, id);
+      // Without its reflog a stash is the newest one, and the only one.
+      else if (!this.tips.some((tip) => tip.name === "stash@{0}" && tip.id === id)) this.add("stash", "stash@{0}", id);
+    }
     this.states(directory, "");
     for (const name of this.list(`${directory}/worktrees`)) {
       const worktree = `${directory}/worktrees/${name}`;
@@ -83,7 +87,7 @@ class HolderReader {
     } catch {
       // Told by `brokenIndex`.
     }
-    const order: readonly TipKind[] = ["head", "branch", "tag", "stash", "ref", "state", "reflog", "remote"];
+    const order: readonly TipKind[] = ["head", "branch", "tag", "stash", "ref", "reflog", "state", "remote"];
     const tips = order.flatMap((kind) => this.tips.filter((tip) => tip.kind === kind));
     return { branch, tips, index, brokenIndex: bytes !== undefined && !index, unread: this.unread };
   }
@@ -119,9 +123,9 @@ class HolderReader {
   /** The newest first, and the old id of the oldest: a commit that only this line may still name. */
   private log(kind: TipKind, name: string, text: string | undefined): void {
     const lines = (text ?? "").split("\n").filter((line) => isObjectId(line.slice(0, 40)));
-    lines.reverse().forEach((line, age) => this.add(kind, `${name}@{${age}}`, line.slice(41, 81)));
+    for (const [age, line] of lines.reverse().entries()) this.add(kind, `${name}@{${age}}`, line.slice(41, 81));
     const oldest = lines.at(-1)?.slice(0, 40);
-    if (oldest !== undefined) this.add("reflog", `${name}@{${lines.length}}`, oldest);
+    if (oldest !== undefined) this.add("reflog", `${name === "stash" ? stash : name}@{${lines.length}}`, oldest);
   }
 
   /** Calls back with every file below `name`. */

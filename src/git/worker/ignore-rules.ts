@@ -124,7 +124,7 @@ function translate(glob: string): string | undefined {
     } else {
       if (char === "\\") at += 1;
       if (at >= glob.length) return undefined;
-      source += escape(glob[at] as string);
+      source += escaped(glob[at] as string);
       at += 1;
     }
   }
@@ -166,13 +166,13 @@ function translateSet(glob: string, begin: number): { readonly source: string; r
     if (!low) return undefined;
     at = low.end;
     if (glob[at] !== "-" || glob[at + 1] === "]" || at + 1 >= glob.length) {
-      members += escape(low.char);
+      members += escaped(low.char);
       continue;
     }
     const high = readMember(glob, at + 1);
     if (!high) return undefined;
     at = high.end;
-    if (low.char <= high.char) members += `${escape(low.char)}-${escape(high.char)}`;
+    if (low.char <= high.char) members += `${escaped(low.char)}-${escaped(high.char)}`;
   }
   // A set never matches a slash. An empty one matches nothing, its negation any other character.
   return { source: `(?!/)[${negated ? "^" : ""}${members}]`, end: at + 1 };
@@ -184,6 +184,6 @@ function readMember(glob: string, at: number): { readonly char: string; readonly
   return char === undefined ? undefined : { char, end: at + skip + 1 };
 }
 
-function escape(char: string): string {
+function escaped(char: string): string {
   return `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }

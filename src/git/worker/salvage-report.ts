@@ -145,7 +145,9 @@ export function escapeWord(bytes: string): string {
 }
 
 function unescapeWord(word: string): string {
-  return word === "%" ? "" : word.replace(/%([0-9a-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return word === "%"
+    ? ""
+    : word.replace(/%([0-9a-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
 function encode(char: string): string {

@@ -61,7 +61,8 @@ export function saveTips(saver: TipSaver, git: HolderGit, known: (id: string) =>
 }
 
 function where(saver: TipSaver, tip: Tip): string {
-  const what = tip.kind === "state" || tip.kind === "reflog" || tip.kind === "stash" ? tip.name : `${tip.kind} ${tip.name}`;
+  const what =
+    tip.kind === "state" || tip.kind === "reflog" || tip.kind === "stash" ? tip.name : `${tip.kind} ${tip.name}`;
   return `${what} ${tip.id}${saver.nested === "" ? "" : ` of the nested repository ${saver.nested}`}`;
 }
 

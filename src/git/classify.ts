@@ -94,6 +94,7 @@ function unavailability(fault: Fault): string {
   if (status === "404") return "the upstream has no such repository";
   if (status !== undefined) return `the upstream answered with status ${status}`;
   if (/failed to resolve/i.test(fault.message)) return "the upstream's name is unknown";
+  if (/redirect/i.test(fault.message)) return "the upstream redirects to another host; give the URL it redirects to";
   if (/could not find repository|unsupported URL protocol|not found/i.test(fault.message)) {
     return "there is no repository at the upstream";
   }

@@ -17,7 +17,7 @@ import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
 import { guard } from "./guard.js";
 import { IndexFile } from "./index-file.js";
-import { findWorkspace, isThere } from "./place.js";
+import { beside, findWorkspace, isThere, leftoversOf } from "./place.js";
 import { type Making, makeWorkspace } from "./prepare.js";
 import { readRefs } from "./refs.js";
 import { TrashBin } from "./trash.js";
@@ -39,6 +39,7 @@ export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<Cl
   }
   for (const place of candidates) {
     if (place !== path && isThere(place)) bin.take(place);
+    for (const leftover of leftoversOf(place)) bin.take(leftover);
   }
   const making: Making = { ...request, table: readRefs(request.mirror) };
   if (found !== undefined && from !== "" && target.commit !== "") {
@@ -69,7 +70,7 @@ async function reuse(making: Making, from: string, bin: TrashBin): Promise<boole
   for (const submodule of comparison.missingSubmodules)
     mkdirSync(toFsPath(`${root}/${submodule}`), { recursive: true });
 
-  const work = `${path}.git-new`;
+  const work = path + beside.made;
   await makeGitDirectory(work, making);
   copyFileSync(trustedIndex, indexPath(work));
   placeGitDirectory(work, path);

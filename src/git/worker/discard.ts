@@ -3,7 +3,7 @@
 import { rmSync } from "node:fs";
 import type { CleanOutcome, DiscardWorkspaceRequest } from "../../ports/git-engine.js";
 import { guard } from "./guard.js";
-import { isThere } from "./place.js";
+import { isThere, leftoversOf } from "./place.js";
 import { TrashBin } from "./trash.js";
 
 export async function discardWorkspace(request: DiscardWorkspaceRequest): Promise<CleanOutcome> {
@@ -14,6 +14,7 @@ export async function discardWorkspace(request: DiscardWorkspaceRequest): Promis
   const bin = new TrashBin(request.trash);
   for (const place of request.candidates) {
     if (isThere(place)) bin.take(place);
+    for (const leftover of leftoversOf(place)) bin.take(leftover);
   }
   rmSync(request.trustedIndex, { force: true });
   return { kind: "clean", recreated: false };

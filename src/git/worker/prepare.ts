@@ -5,22 +5,20 @@
  * 1. Afterwards the workspace is what a fresh clone at the target would be, whichever way was taken.
  * 2. What stands in the way of a fresh clone is renamed aside first, never merged with.
  */
-import { copyFileSync, mkdirSync, renameSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CheckoutTarget, PrepareWorkspaceRequest, WorkspaceIdentity } from "../../ports/git-engine.js";
 import { checkOutAll, checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
-import { isDirectory, isFile, isThere } from "./place.js";
+import { beside, isDirectory, isFile, isThere, leftoversOf } from "./place.js";
 import { type RefTable, readRefs } from "./refs.js";
 import { removeTree } from "./trash.js";
-import { indexPath, saveTrustedIndex } from "./trusted-index.js";
-
-/** Suffixes of a workspace's path, for what is being made and what is being replaced. */
-const suffix = { made: ".git-new", replaced: ".git-old", aside: ".aside" } as const;
+import { indexPath, readVerifiedIndex, saveTrustedIndex } from "./trusted-index.js";
 
 export async function prepareWorkspace(request: PrepareWorkspaceRequest): Promise<void> {
   const { mirror, path, trustedIndex, from } = request;
+  for (const leftover of leftoversOf(path)) removeTree(leftover);
   const table = readRefs(mirror);
   const target = targetOf(request, table);
   if (from && target.commit && isDirectory(path) && isDirectory(join(path, ".git")) && isFile(trustedIndex)) {
@@ -30,8 +28,7 @@ export async function prepareWorkspace(request: PrepareWorkspaceRequest): Promis
       if (isHostFault(error)) throw error;
     }
   }
-  const aside = `${path}${suffix.aside}`;
-  removeTree(aside);
+  const aside = `${path}${beside.aside}`;
   if (isThere(path)) renameSync(path, aside);
   await makeWorkspace({ ...request, table, target });
   removeTree(aside);
@@ -40,7 +37,7 @@ export async function prepareWorkspace(request: PrepareWorkspaceRequest): Promis
 /** A fresh clone at `path`, where nothing is. */
 export async function makeWorkspace(request: Making): Promise<void> {
   const { path, target } = request;
-  const work = `${path}${suffix.made}`;
+  const work = `${path}${beside.made}`;
   await makeGitDirectory(work, request);
   mkdirSync(path, { recursive: true });
   placeGitDirectory(work, path);
@@ -59,11 +56,10 @@ export interface Making extends WorkspaceIdentity {
 /** Moves the clean workspace to the target: a fresh `.git`, and only the files that differ. */
 async function moveWorkspace(request: Making & { readonly from: string }): Promise<void> {
   const { path, trustedIndex, target, from } = request;
-  const replaced = `${path}${suffix.replaced}`;
-  const work = `${path}${suffix.made}`;
+  const replaced = `${path}${beside.replaced}`;
+  const work = `${path}${beside.made}`;
   await makeGitDirectory(work, request);
-  copyFileSync(trustedIndex, indexPath(work));
-  removeTree(replaced);
+  writeFileSync(indexPath(work), readVerifiedIndex(trustedIndex));
   renameSync(join(path, ".git"), replaced);
   placeGitDirectory(work, path);
   await checkOutChanges(path, from, target.commit, []);

@@ -6,6 +6,7 @@
  */
 import { lstatSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { verifyChecksum } from "./index-file.js";
 import { isFile } from "./place.js";
 import { replaceByCopy } from "./replace-file.js";
 
@@ -25,6 +26,13 @@ export function saveTrustedIndex(path: string, trustedIndex: string): void {
 export function readTrustedIndex(trustedIndex: string): TrustedIndex | undefined {
   const stat = lstatSync(trustedIndex, { throwIfNoEntry: false });
   return stat?.isFile() ? { bytes: readFileSync(trustedIndex), writtenMs: stat.mtimeMs } : undefined;
+}
+
+/** Throws if the copy is missing or damaged. */
+export function readVerifiedIndex(trustedIndex: string): Buffer {
+  const bytes = readFileSync(trustedIndex);
+  verifyChecksum(bytes);
+  return bytes;
 }
 
 /** Where git keeps the index of the workspace at `path`. */

@@ -8,7 +8,8 @@ import type { Wake } from "../ports/wake.js";
 import type { Keeper } from "./keeper.js";
 import type { Mirrors } from "./mirrors.js";
 import { fieldInvalid, type Registry, repositoryNotFound } from "./registry.js";
-import type { Administration, CallContext, ServerInfo } from "./services.js";
+import type { Salvages } from "./salvages.js";
+import type { Administration, CallContext, SalvageInput, SalvageList, ServerInfo } from "./services.js";
 
 export interface AdministrationDependencies {
   readonly repositories: RepositoryStore;
@@ -16,6 +17,7 @@ export interface AdministrationDependencies {
   readonly ownership: HostOwnership;
   readonly registry: Registry;
   readonly mirrors: Mirrors;
+  readonly salvages: Salvages;
   readonly keeper: Keeper;
   readonly events: EventLog;
   readonly wake: Wake;
@@ -117,6 +119,15 @@ export class AdministrationService implements Administration {
     const before = await repositories.mirror(repository.id);
     const after = await mirrors.fetch(repository);
     return { overview: await this.#overview(name), changed: before?.refsVersion !== after.refsVersion };
+  }
+
+  listSalvages(input: SalvageInput, call: CallContext): Promise<SalvageList> {
+    return this.#deps.salvages.list(input, call);
+  }
+
+  async discardSalvage(salvageId: string): Promise<void> {
+    await this.#deps.salvages.discard(salvageId);
+    this.#deps.wake.hint();
   }
 
   async listHosts(input: Parameters<Administration["listHosts"]>[0]): ReturnType<Administration["listHosts"]> {

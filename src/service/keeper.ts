@@ -17,6 +17,7 @@ import type { Work, WorkResult, WorkspaceStore } from "../ports/workspace-store.
 import type { Granting } from "./granting.js";
 import type { Mirrors } from "./mirrors.js";
 import type { Places } from "./places.js";
+import type { Destroyed, Salvaging } from "./salvaging.js";
 
 export interface KeeperDependencies {
   readonly work: WorkspaceStore;
@@ -24,6 +25,7 @@ export interface KeeperDependencies {
   readonly mirrors: Mirrors;
   readonly granting: Granting;
   readonly git: GitEngine;
+  readonly salvaging: Salvaging;
   readonly places: Places;
   readonly ownership: HostOwnership;
   readonly wake: Wake;
@@ -116,7 +118,7 @@ export class Keeper {
   async #do(due: Work): Promise<void> {
     const { work, log } = this.#deps;
     const start = performance.now();
-    let result: WorkResult;
+    let result: WorkResult | undefined;
     try {
       result = await this.#result(due);
     } catch (error) {
@@ -128,33 +130,30 @@ export class Keeper {
       result = { kind: "failed", problem: `could not ${due.kind}: ${failure.message}` };
     }
     this.#trashed = true;
-    const stored = await work.finishWork(due.key, result);
+    const stored = result !== undefined && (await work.finishWork(due.key, result));
     const ms = Math.round(performance.now() - start);
-    log.info({ workspace: due.key.workspaceId, work: due.kind, result: result.kind, stored, ms }, "file work done");
+    log.info(
+      { workspace: due.key.workspaceId, work: due.kind, result: result?.kind ?? "lost", stored, ms },
+      "file work done",
+    );
   }
 
-  async #result(due: Work): Promise<WorkResult> {
-    const { repositories, git, places, mirrors } = this.#deps;
+  /** Undefined: the claim was lost. */
+  async #result(due: Work): Promise<WorkResult | undefined> {
+    const { repositories, git, salvaging, places, mirrors } = this.#deps;
     const repository = await repositories.byId(due.repositoryId);
     if (!repository) throw new Error(`workspace ${due.key.workspaceId} is of no repository`);
+    if (due.kind === "remove") return after(await salvaging.remove(due, repository), { kind: "retired" });
     const mirrorPath = places.mirror(repository);
-    const trustedIndex = places.trustedIndex(due.key.workspaceId);
-    const { trash } = places;
-    const { candidates, from, guardWork } = due;
-    if (due.kind === "remove") {
-      const gone = await git.discardWorkspace({ mirror: mirrorPath, candidates, trash, trustedIndex, from, guardWork });
-      return gone.kind === "unsaved" ? unsaved(gone) : { kind: "retired" };
-    }
     const mirror = await mirrors.whole(repository);
     const resolved = await mirrors.find(repository, mirror, "");
     const target: CheckoutTarget = { ...resolved, tracking: resolved.head !== "" };
-    const common = { mirror: mirrorPath, path: due.path, trustedIndex, origin: repository.url, target };
-    if (due.kind === "make") await git.prepareWorkspace(common);
-    else {
-      const cleaned = await git.cleanWorkspace({ ...common, candidates, trash, from, guardWork });
-      if (cleaned.kind === "unsaved") return unsaved(cleaned);
-    }
-    return { kind: "idle", commit: resolved.commit, head: resolved.head, refsVersion: mirror.refsVersion };
+    const { commit, head } = resolved;
+    const idle = { kind: "idle", commit, head, refsVersion: mirror.refsVersion } as const;
+    if (due.kind === "clean") return after(await salvaging.clean(due, repository, target), idle);
+    const trustedIndex = places.trustedIndex(due.key.workspaceId);
+    await git.prepareWorkspace({ mirror: mirrorPath, path: due.path, trustedIndex, origin: repository.url, target });
+    return idle;
   }
 
   /** Makes mirrors that are not there yet, or whose pause after a failure is over. */
@@ -186,40 +185,23 @@ export class Keeper {
 
   /** Removes the mirrors of repositories that were removed, once nothing needs them. */
   async finishRemovals(): Promise<void> {
-    const { git, places, repositories } = this.#deps;
-    for (const name of await repositories.finishRemovals()) {
-      const mirror = places.mirror({ name });
-      await git.discardWorkspace({
-        mirror,
-        candidates: [mirror],
-        trash: places.mirrorTrash,
-        trustedIndex: "",
-        from: "",
-        guardWork: false,
-      });
-      await git.emptyTrash(places.mirrorTrash);
-    }
+    const { salvaging, repositories } = this.#deps;
+    for (const name of await repositories.finishRemovals()) await salvaging.removeMirror({ name });
   }
 
   /** What a crash left: directories that belong to a workspace's row but are not where the row says. */
   async sweepLeftovers(): Promise<void> {
-    const { git, places, work, log } = this.#deps;
+    const { git, salvaging, places, work, log } = this.#deps;
     const found = await git.listWorkspaces(places.workspaceRoot);
     for (const path of await work.leftovers(found)) {
       log.warn({ directory: path }, "removing a directory that a crash left");
-      await git.discardWorkspace({
-        mirror: "",
-        candidates: [path],
-        trash: places.trash,
-        trustedIndex: "",
-        from: "",
-        guardWork: false,
-      });
+      await salvaging.removeLeftover(path);
     }
     this.#trashed = true;
   }
 }
 
-function unsaved(found: { readonly path: string; readonly detail: string }): WorkResult {
-  return { kind: "quarantined", path: found.path, problem: `holds work that exists nowhere else: ${found.detail}` };
+function after(destroyed: Destroyed, done: WorkResult): WorkResult | undefined {
+  if (destroyed.kind === "done") return done;
+  return destroyed.kind === "lost" ? undefined : destroyed;
 }

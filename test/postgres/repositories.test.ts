@@ -8,7 +8,15 @@ beforeEach(async () => {
 });
 afterEach(() => fixture.close());
 
-const settings = { minIdle: 0, maxWorkspaces: 5, stablePath: false, credential: "", labels: {}, paused: false };
+const settings = {
+  minIdle: 0,
+  maxWorkspaces: 5,
+  stablePath: false,
+  credential: "",
+  labels: {},
+  paused: false,
+  salvageTtlMs: 60_000,
+};
 
 test("B6 a mirror that fails is tried again with growing pauses, and one problem is one event", async () => {
   const { store, sql } = fixture;
@@ -57,7 +65,7 @@ test("a name that another URL has is made unique when it was derived, and refuse
   expect(given.kind).toBe("differs");
 });
 
-test("a repository in use is removed by force only, and never while a workspace is quarantined", async () => {
+test("a repository with leases or quarantined workspaces is removed by force only", async () => {
   const { store, sql } = fixture;
   await makeIdle(fixture, 2);
   const held = await lease(fixture);
@@ -68,8 +76,7 @@ test("a repository in use is removed by force only, and never while a workspace 
     );
   await quarantine("IDLE");
   await sql`update workspaces set state = 'QUARANTINED', problem = 'work' where state = 'CLEANING'`;
-  expect(await store.repositories.remove("demo", true)).toEqual({ kind: "in-use", leases: 1, quarantined: 1 });
-  await quarantine("QUARANTINED");
+  expect(await store.repositories.remove("demo", false)).toEqual({ kind: "in-use", leases: 1, quarantined: 1 });
   expect(await store.repositories.remove("demo", true)).toEqual({ kind: "removing" });
   expect((await store.leases.find(held.lease))?.endReason).toBe("RECLAIMED");
   for (const due of await store.work.claimWork([], "/workspaces", 10)) {

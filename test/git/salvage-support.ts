@@ -105,11 +105,18 @@ export function committed(repository: string, revision: string): Record<string, 
   const files: Record<string, string> = {};
   const options = { cwd: repository, maxBuffer: 1 << 28 };
   const list = execFileSync("git", ["ls-tree", "-r", "-z", "--full-tree", revision], options).toString("latin1");
-  for (const line of list.split("\0").filter(Boolean)) {
-    const [head = "", path = ""] = [line.slice(0, line.indexOf("\t")), line.slice(line.indexOf("\t") + 1)];
-    const [mode = "", type, id = ""] = head.split(" ");
-    if (type !== "blob") continue;
-    files[path] = `${mode} ${execFileSync("git", ["cat-file", "blob", id], options).toString("latin1")}`;
+  const entries = list.split("\0").flatMap((line) => {
+    const [mode = "", type, id = ""] = line.slice(0, line.indexOf("\t")).split(" ");
+    return type === "blob" ? [{ path: line.slice(line.indexOf("\t") + 1), mode, id }] : [];
+  });
+  const input = entries.map(({ id }) => `${id}\n`).join("");
+  const contents = execFileSync("git", ["cat-file", "--batch"], { ...options, input });
+  let at = 0;
+  for (const { path, mode } of entries) {
+    const end = contents.indexOf("\n", at);
+    const size = Number(contents.toString("latin1", at, end).split(" ")[2]);
+    files[path] = `${mode} ${contents.toString("latin1", end + 1, end + 1 + size)}`;
+    at = end + size + 2;
   }
   return files;
 }

@@ -17,7 +17,7 @@ import { entryMode, parseCommit, type TreeEntry } from "./git-object.js";
 import { Copied, History, LimitedPack } from "./history.js";
 import { IndexFile } from "./index-file.js";
 import { formatIndexFile, type WrittenEntry } from "./index-writer.js";
-import { ObjectStore } from "./object-store.js";
+import { ObjectStore, readFrom } from "./object-store.js";
 import { PackWriter } from "./pack-writer.js";
 import { isFile } from "./place.js";
 import { replaceFile } from "./replace-file.js";
@@ -40,7 +40,12 @@ export async function restoreSalvage(request: RestoreSalvageRequest): Promise<vo
     const report = parseReport(message);
     if (!report) throw new Error("a salvage without a report");
     bringObjects(store, report, path);
-    await new Restoration(store, report, path).run(tree);
+    const own = ObjectStore.of(join(path, ".git", "objects"));
+    try {
+      await new Restoration([store, own], report, path).run(tree);
+    } finally {
+      own.close();
+    }
   } finally {
     store.close();
   }
@@ -80,13 +85,14 @@ function bringAnchored(store: ObjectStore, history: History, target: LimitedPack
 }
 
 class Restoration {
-  private readonly store: ObjectStore;
+  private readonly stores: readonly ObjectStore[];
   private readonly report: ParsedReport;
   private readonly path: string;
   private readonly root: string;
 
-  constructor(store: ObjectStore, report: ParsedReport, path: string) {
-    this.store = store;
+  /** `stores`: the salvages' objects, then the workspace's own. */
+  constructor(stores: readonly ObjectStore[], report: ParsedReport, path: string) {
+    this.stores = stores;
     this.report = report;
     this.path = path;
     this.root = toBytePath(path);
@@ -108,11 +114,11 @@ class Restoration {
   }
 
   private treeOf(commit: string): string {
-    return parseCommit(this.store.read(commit, "commit")).tree;
+    return parseCommit(readFrom(this.stores, commit, "commit")).tree;
   }
 
   private diff(from: string | undefined, to: string | undefined) {
-    return diffTrees((id) => this.store.read(id, "tree"), from, to);
+    return diffTrees((id) => readFrom(this.stores, id, "tree"), from, to);
   }
 
   /** From the commit that the workspace is at to the one it was at when it was salvaged. */
@@ -149,7 +155,7 @@ class Restoration {
       const parent = path.includes("/") ? `${this.root}/${path.slice(0, path.lastIndexOf("/"))}` : this.root;
       mkdirSync(toFsPath(entry.mode === entryMode.submodule ? `${this.root}/${path}` : parent), { recursive: true });
       if (entry.mode === entryMode.submodule) continue;
-      const bytes = this.store.read(entry.id, "blob");
+      const bytes = readFrom(this.stores, entry.id, "blob");
       if (entry.mode === entryMode.link) symlinkSync(bytes, place);
       else writeFileSync(place, bytes, { mode: entry.mode === entryMode.executable ? 0o777 : 0o666, flag: "wx" });
     }

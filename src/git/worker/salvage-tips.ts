@@ -24,19 +24,20 @@ export interface TipSaver {
   /** Byte path of the nested repository; empty for the workspace's own. */
   readonly nested: string;
   readonly incomplete: string[];
+  /** What stands for a commit whose history is damaged: its copy, or the copies of its parents. */
+  readonly copies: Map<string, readonly string[]>;
 }
 
 /** Saves `tips`, in their order. `known`: whether the mirror has it. */
 export function saveTips(saver: TipSaver, git: HolderGit, known: (id: string) => boolean): SalvagedTip[] {
   const saved: SalvagedTip[] = [];
-  const failed = new Map<string, readonly string[]>();
   for (const tip of git.tips) {
     const { kind, name, id } = tip;
     // The mirror's commits are worth a parent only to bring a branch back.
     if (known(id) && !(kind === "branch" && saver.nested === "")) continue;
     const isNamed = kind === "branch" || kind === "tag" || kind === "stash" || kind === "ref";
     if (!isNamed && saver.history.has(id)) continue;
-    const copies = failed.get(id);
+    const copies = saver.copies.get(id);
     if (copies) {
       if (isNamed) saved.push(...copies.map((commit) => ({ kind: "rescued", name, nested: saver.nested, commit })));
       continue;
@@ -50,7 +51,6 @@ export function saveTips(saver: TipSaver, git: HolderGit, known: (id: string) =>
         saver.incomplete.push(`${where(saver, tip)}: ${error.message}; its remote has it`);
       } else if (error instanceof Damaged) {
         const rescued = rescue(saver, id);
-        failed.set(id, rescued);
         const copied = rescued.length > 0 ? "; commits that are whole were copied without their history" : "";
         saver.incomplete.push(`${where(saver, tip)}: ${error.message}${copied}`);
         saved.push(...rescued.map((commit) => ({ kind: "rescued", name, nested: saver.nested, commit })));
@@ -97,15 +97,15 @@ export function rescue(saver: TipSaver, tip: string): readonly string[] {
   const order: string[] = [];
   const pending = [tip];
   for (let id = pending.pop(); id !== undefined && commits.size < mostRescued; id = pending.pop()) {
-    if (commits.has(id) || saver.history.has(id)) continue;
+    if (commits.has(id) || saver.history.has(id) || (id !== tip && saver.copies.has(id))) continue;
     const object = attempt(saver, id);
     if (object?.kind !== "commit") continue;
     commits.set(id, object);
     order.push(id);
     pending.push(...parseCommit(object.bytes).parents);
   }
-  /** What stands for a commit: itself, its copy, or the copies of its parents. */
-  const copies = new Map<string, readonly string[]>();
+  const { copies } = saver;
+  copies.set(tip, []);
   // Parents come after their children in `order`, but for histories that meet again; those lose an edge, no commit.
   for (const id of order.reverse()) {
     const { tree, parents, message } = parseCommit((commits.get(id) as GitObject).bytes);

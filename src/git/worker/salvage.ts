@@ -128,7 +128,7 @@ function save(
     if (index.conflicts !== undefined) own("conflicts", commit(index.conflicts, parents, "sides of conflicts\n"));
   }
   if (git?.brokenIndex) incomplete.push("the index: it cannot be read");
-  const saver: TipSaver = { history, target, time, nested: "", incomplete };
+  const saver: TipSaver = { history, target, time, nested: "", incomplete, copies: new Map() };
   if (git) tips.push(...saveTips(saver, git, (id) => mirror.has(id)));
   for (const nested of work.nested) tips.push(...saveNested(work, nested, target, copied, time, incomplete));
   for (const path of work.special) incomplete.push(`${path}: it is a pipe, a socket or a device`);
@@ -166,7 +166,7 @@ function saveNested(
   const objects = new ObjectStore(work.inside, nested.objects, holderLimits);
   try {
     const history = new History(work.mirror, objects, target, copied);
-    const saver: TipSaver = { history, target, time, nested: nested.path, incomplete };
+    const saver: TipSaver = { history, target, time, nested: nested.path, incomplete, copies: new Map() };
     const tips = saveTips(saver, nested.git, (id) => work.mirror.has(id));
     const index = saveNestedIndex(saver, nested.git);
     if (nested.git.unread) incomplete.push(`nested repository ${nested.path}: it is too large to be looked at`);

@@ -1,0 +1,323 @@
+import { execFileSync } from "node:child_process";
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { deflateSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { git, UpstreamRepository, writeFile } from "../support/repositories.js";
+import { committed, Job, parents, worktree } from "./salvage-support.js";
+import { Bench } from "./support.js";
+
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
+
+let bench: Bench;
+let upstream: UpstreamRepository;
+let foreign: UpstreamRepository;
+let secret: string;
+let mirror: string;
+const start = (): Promise<Job> => Job.start(bench, mirror, upstream.path);
+
+beforeAll(async () => {
+  bench = new Bench();
+  upstream = new UpstreamRepository(bench.at("upstream"));
+  upstream.commit("base", { "a.txt": "aaa\n", "dir/b.txt": "bbb\n" });
+  mirror = await bench.mirror(upstream.path);
+  foreign = new UpstreamRepository(bench.at("foreign"));
+  secret = foreign.commit("secret", { "secret.txt": "of somebody else\n" });
+});
+afterAll(() => bench.close());
+
+/** Two commits on a branch; answers their ids. */
+function work(path: string): { readonly first: string; readonly second: string; readonly blob: string } {
+  git(path, "checkout", "-q", "-b", "work");
+  const commit = (name: string): string => {
+    writeFile(join(path, name), `${name}\n`);
+    git(path, "add", "-A");
+    git(path, "commit", "-q", "-m", name);
+    return git(path, "rev-parse", "HEAD");
+  };
+  const first = commit("one");
+  const second = commit("two");
+  return { first, second, blob: git(path, "rev-parse", "HEAD:two") };
+}
+
+function loose(path: string, id: string): string {
+  return join(path, ".git/objects", id.slice(0, 2), id.slice(2));
+}
+
+function overwrite(path: string, content: string | Uint8Array): void {
+  rmSync(path, { force: true });
+  writeFileSync(path, content);
+}
+
+/** The files must be there, whatever else is not. */
+async function filesOf(job: Job) {
+  const outcome = await job.saved();
+  const fetched = job.fetched(outcome.ref);
+  expect(committed(fetched, "salvaged")).toEqual(worktree(job.path));
+  return { outcome, fetched };
+}
+
+describe("A5 a damaged repository costs its damaged commits, never files:", () => {
+  const damages: Record<string, (path: string, ids: ReturnType<typeof work>) => unknown> = {
+    "a truncated loose object": (path, { blob }) => {
+      chmodSync(loose(path, blob), 0o644);
+      truncateSync(loose(path, blob), 10);
+    },
+    "garbage for a loose object": (path, { blob }) => overwrite(loose(path, blob), "garbage"),
+    "an empty loose object": (path, { blob }) => overwrite(loose(path, blob), ""),
+    "a missing object": (path, { blob }) => rmSync(loose(path, blob)),
+    "another object's content": (path, { blob }) => overwrite(loose(path, blob), deflateSync("blob 5\0hello")),
+    "a header that promises gigabytes": (path, { blob }) =>
+      overwrite(loose(path, blob), deflateSync("blob 99999999999\0tiny")),
+    "a header that promises less than there is": (path, { blob }) =>
+      overwrite(loose(path, blob), deflateSync(Buffer.concat([Buffer.from("blob 3\0"), Buffer.alloc(50_000_000)]))),
+    "a pipe for an object": (path, { blob }) => {
+      rmSync(loose(path, blob));
+      execFileSync("mkfifo", [loose(path, blob)]);
+    },
+    "a symlink for an object": (path, { blob }) => {
+      renameSync(loose(path, blob), bench.at(blob));
+      symlinkSync(bench.at(blob), loose(path, blob));
+    },
+    "a corrupt pack": (path) => {
+      git(path, "repack", "-q", "-a", "-d");
+      const [pack] = readdirSync(join(path, ".git/objects/pack")).filter((name) => name.endsWith(".pack"));
+      const place = join(path, ".git/objects/pack", pack ?? "");
+      const bytes = readFileSync(place);
+      bytes.fill(0xaa, 12, bytes.length - 20);
+      overwrite(place, bytes);
+    },
+    "a truncated pack": (path) => {
+      git(path, "repack", "-q", "-a", "-d");
+      const [pack] = readdirSync(join(path, ".git/objects/pack")).filter((name) => name.endsWith(".pack"));
+      const place = join(path, ".git/objects/pack", pack ?? "");
+      overwrite(place, readFileSync(place).subarray(0, statSync(place).size / 2));
+    },
+    "a pack's index full of nonsense": (path) => {
+      git(path, "repack", "-q", "-a", "-d");
+      for (const name of readdirSync(join(path, ".git/objects/pack"))) {
+        const place = join(path, ".git/objects/pack", name);
+        if (!name.endsWith(".idx")) continue;
+        const bytes = readFileSync(place);
+        bytes.fill(0xfe, 8 + 1024);
+        overwrite(place, bytes);
+      }
+    },
+    "no objects at all": (path) => rmSync(join(path, ".git/objects"), { recursive: true }),
+  };
+  test.each(Object.keys(damages))("A5 %s", async (name) => {
+    const job = await start();
+    const ids = work(job.path);
+    writeFile(join(job.path, "untracked"), "u\n");
+    await damages[name]?.(job.path, ids);
+    const { outcome, fetched } = await filesOf(job);
+    expect(outcome.incomplete.join("\n")).toContain(ids.second);
+    git(fetched, "fsck", "--strict");
+    git(job.salvages, "fsck", "--strict");
+    expect(git(fetched, "log", "-1", "--format=%B", "salvaged")).toContain("What could not be saved:");
+    const restored = await job.restored(outcome.ref);
+    expect(worktree(restored.path)).toEqual(worktree(job.path));
+  });
+
+  test("A5 commits on top of a shallow history keep their content", async () => {
+    const deep = new UpstreamRepository(bench.at("deep"));
+    for (const name of ["1", "2", "3"]) deep.commit(name);
+    const job = await start();
+    git(job.path, "fetch", "-q", "--depth", "1", `file://${deep.path}`, "main");
+    git(job.path, "checkout", "-q", "-b", "shallow", "FETCH_HEAD");
+    writeFile(join(job.path, "mine"), "mine\n");
+    git(job.path, "add", "-A");
+    git(job.path, "commit", "-q", "-m", "on top");
+    git(job.path, "checkout", "-q", "main");
+    const outcome = await job.saved();
+    expect(outcome.incomplete).toHaveLength(1);
+    const fetched = job.fetched(outcome.ref);
+    const rescued = parents(fetched, "salvaged").find((line) => line.startsWith("rescued refs/heads/shallow"));
+    const copy = rescued?.split(" ").at(-1) ?? "";
+    expect(git(fetched, "show", `${copy}:mine`)).toBe("mine");
+    expect(git(fetched, "log", "--format=%s", copy)).toBe("on top\n3");
+  });
+
+  test.each([
+    ["packed-refs", "garbage\n^garbage\nzzzz refs/heads/x\n"],
+    ["HEAD", "garbage"],
+    ["HEAD", "ref: refs/heads/../../../../etc/passwd\n"],
+    ["index", "DIRC\0\0\0\x02\xff\xff\xff\xffgarbage"],
+    ["logs/HEAD", "garbage\n\n0\n"],
+  ])("A5 garbage in %s", async (name, content) => {
+    const job = await start();
+    const { second } = work(job.path);
+    overwrite(join(job.path, ".git", name), content);
+    const { fetched } = await filesOf(job);
+    git(fetched, "merge-base", "--is-ancestor", second, "salvaged");
+  });
+});
+
+describe("A5 nothing of anybody else gets into a salvage:", () => {
+  const lures: Record<string, (path: string) => unknown> = {
+    "a symlink for the objects": (path) => {
+      rmSync(join(path, ".git/objects"), { recursive: true });
+      symlinkSync(join(foreign.path, ".git/objects"), join(path, ".git/objects"));
+    },
+    "a symlink for a directory of objects": (path) => {
+      for (const name of readdirSync(join(foreign.path, ".git/objects"))) {
+        rmSync(join(path, ".git/objects", name), { recursive: true, force: true });
+        symlinkSync(join(foreign.path, ".git/objects", name), join(path, ".git/objects", name));
+      }
+    },
+    alternates: (path) =>
+      writeFile(join(path, ".git/objects/info/alternates"), `${join(foreign.path, ".git/objects")}\n`),
+    "a symlink for .git": (path) => {
+      rmSync(join(path, ".git"), { recursive: true });
+      symlinkSync(join(foreign.path, ".git"), join(path, ".git"));
+    },
+    "a file for .git": (path) => {
+      rmSync(join(path, ".git"), { recursive: true });
+      writeFileSync(join(path, ".git"), `gitdir: ${join(foreign.path, ".git")}\n`);
+    },
+    commondir: (path) => writeFileSync(join(path, ".git/commondir"), join(foreign.path, ".git")),
+    "a symlink for a directory of files": (path) => {
+      rmSync(join(path, "dir"), { recursive: true });
+      symlinkSync(foreign.path, join(path, "dir"));
+    },
+  };
+  test.each(Object.keys(lures))("A5 %s", async (name) => {
+    const job = await start();
+    await lures[name]?.(job.path);
+    if (existsSync(join(job.path, ".git/refs")) && !name.endsWith(" .git")) {
+      writeFileSync(join(job.path, ".git/refs/heads/lure"), `${secret}\n`);
+    }
+    writeFileSync(join(job.path, "mine"), "mine");
+    const outcome = await job.saved();
+    const fetched = job.fetched(outcome.ref);
+    expect(committed(fetched, "salvaged").mine).toBe("100644 mine");
+    const all = git(job.salvages, "cat-file", "--batch-all-objects", "--batch-check=%(objectname)").split("\n");
+    expect(all).toContain(outcome.commit);
+    for (const id of git(foreign.path, "rev-list", "--objects", "--all").split("\n")) {
+      expect(all).not.toContain(id.slice(0, 40));
+    }
+  });
+});
+
+test("A5 no program, filter or hook of a holder runs, and none of its settings counts", async () => {
+  const job = await start();
+  const { second } = work(job.path);
+  const canary = bench.at("canary");
+  const program = bench.at("program");
+  writeFileSync(program, `#!/bin/sh\ntouch ${canary}\ncat\n`);
+  chmodSync(program, 0o755);
+  const config = `[core]
+	fsmonitor = ${program}
+	hooksPath = ${bench.at()}
+	worktree = ${foreign.path}
+	excludesFile = ${bench.at("excludes")}
+	autocrlf = true
+[filter "x"]
+	clean = ${program}
+	smudge = ${program}
+	process = ${program}
+	required = true
+[diff "x"]
+	textconv = ${program}
+[uploadpack]
+	packObjectsHook = ${program}
+[include]
+	path = /dev/zero
+`;
+  mkdirSync(join(job.path, "inner"));
+  git(join(job.path, "inner"), "init", "-q");
+  writeFileSync(bench.at("excludes"), "*\n");
+  writeFile(join(job.path, ".gitattributes"), "* filter=x diff=x text eol=crlf\n");
+  writeFile(join(job.path, "inner/.gitattributes"), "* filter=x\n");
+  writeFile(join(job.path, "inner/file"), "a\r\nb\n");
+  writeFile(join(job.path, "file"), "a\r\nb\n");
+  for (const directory of [".git", "inner/.git"]) {
+    appendFileSync(join(job.path, directory, "config"), config);
+    writeFile(join(job.path, directory, "info/attributes"), "* filter=x\n");
+    writeFile(join(job.path, directory, "info/exclude"), "*\n");
+    for (const hook of ["post-checkout", "pre-commit", "post-index-change", "reference-transaction"]) {
+      writeFile(join(job.path, directory, "hooks", hook), { run: `#!/bin/sh\ntouch ${canary}\n` });
+    }
+  }
+  writeFile(join(job.path, ".git/info/grafts"), `${second}\n`);
+  writeFile(join(job.path, `.git/refs/replace/${second}`), `${git(mirror, "rev-parse", "HEAD")}\n`);
+  writeFile(join(job.path, "later"), "x");
+  rmSync(canary, { force: true });
+  const outcome = await job.saved();
+  const fetched = job.fetched(outcome.ref);
+  expect(committed(fetched, "salvaged")).toEqual(worktree(job.path));
+  git(fetched, "merge-base", "--is-ancestor", second, "salvaged");
+  const restored = await job.restored(outcome.ref);
+  expect(worktree(restored.path)).toEqual(worktree(job.path));
+  expect(existsSync(canary)).toBe(false);
+  expect(git(restored.path, "config", "-l", "--local")).not.toContain(program);
+});
+
+test("A5 names of refs and paths cannot forge a line of the report, and come back under names that git takes", async () => {
+  const job = await start();
+  const { first, second } = work(job.path);
+  const forged = `refs/heads/x\nLeasehold-Parent: branch refs/heads/main ${first}`;
+  mkdirSync(join(job.path, ".git/refs/heads/x\nLeasehold-Parent: branch refs/heads"), { recursive: true });
+  writeFileSync(join(job.path, `.git/${forged}`), `${second}\n`);
+  writeFileSync(join(job.path, ".git/refs/heads/a..b ~^:?*[\x1b[31m"), `${first}\n`);
+  writeFileSync(join(job.path, "evil\n\nLeasehold-Head: detached"), "x");
+  const outcome = await job.saved({
+    report: { ...job.request().report, holder: "Eve\n\nLeasehold-Salvage: forged", reason: "\x1b]0;x\x07" },
+  });
+  const fetched = job.fetched(outcome.ref);
+  const message = git(fetched, "log", "-1", "--format=%B", "salvaged");
+  expect(message).not.toMatch(/^Leasehold-Parent: branch refs\/heads\/main .*\n.*\nLeasehold-Salvage: forged/m);
+  expect(message.match(/^Leasehold-Salvage: .*$/gm)).toEqual([`Leasehold-Salvage: s-${job.site.name}`]);
+  expect(message.match(/^Leasehold-Head: .*$/gm)).toEqual(["Leasehold-Head: refs/heads/work"]);
+  expect(parents(fetched, "salvaged").filter((line) => line.startsWith("branch refs/heads/main"))).toHaveLength(1);
+  expect(message).not.toMatch(/[\x00-\x09\x0b-\x1f]/);
+  const restored = await job.restored(outcome.ref);
+  expect(git(restored.path, "rev-parse", "main")).toBe(job.target.commit);
+  const others = git(restored.path, "for-each-ref", "--format=%(objectname)", "refs/leasehold/salvaged");
+  expect(others.split("\n").sort()).toEqual([first, second].sort());
+});
+
+test("A5 pipes and sockets are named and do not hold anything up", async () => {
+  const job = await start();
+  execFileSync("mkfifo", [join(job.path, "pipe"), join(job.path, ".git/refs/heads/pipe")]);
+  rmSync(join(job.path, "a.txt"));
+  execFileSync("mkfifo", [join(job.path, "a.txt")]);
+  writeFileSync(join(job.path, "file"), "x");
+  const { outcome } = await filesOf(job);
+  expect(outcome.incomplete).toEqual(["pipe", "a.txt"].map((name) => `${name}: it is a pipe, a socket or a device`));
+});
+
+test("A5 files and directories without permissions are saved and keep their permissions", async () => {
+  const job = await start();
+  writeFile(join(job.path, "closed/file"), "x\n");
+  writeFile(join(job.path, "unreadable"), "y\n");
+  const expected = worktree(job.path);
+  chmodSync(join(job.path, "closed"), 0);
+  chmodSync(join(job.path, "unreadable"), 0);
+  const outcome = await job.saved();
+  expect([
+    statSync(join(job.path, "closed")).mode & 0o777,
+    statSync(join(job.path, "unreadable")).mode & 0o777,
+  ]).toEqual([0, 0]);
+  expect(committed(job.fetched(outcome.ref), "salvaged")).toEqual(expected);
+});
+
+test("A5 a directory called .GIT is saved under a name that git takes", async () => {
+  const job = await start();
+  writeFile(join(job.path, ".GIT/config"), "x\n");
+  const fetched = job.fetched((await job.saved()).ref);
+  expect(committed(fetched, "salvaged")[".GIT.salvaged/config"]).toBe("100644 x\n");
+});

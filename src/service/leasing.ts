@@ -68,12 +68,12 @@ export class Leasing implements Workspaces {
   }
 
   async release(input: ReleaseInput, call: CallContext): Promise<{ workspace: Workspace; alreadyReleased: boolean }> {
-    const { leases, wake } = this.#deps;
+    const { leases } = this.#deps;
     const key = await this.#verified(input.leaseId, input.token, call);
     const ended = await leases.end(key, "RELEASED", input.disposition, false);
     if (ended.kind === "unknown") throw leaseLost("", input.leaseId);
     if (ended.kind === "already" && ended.reason !== "RELEASED") throw leaseLost(ended.reason, input.leaseId);
-    if (ended.kind === "ended") wake.hint();
+    if (ended.kind === "ended") this.#workIsDue();
     const workspace = input.waitForClean ? await this.#whenClean(ended.workspace, call) : ended.workspace;
     return { workspace, alreadyReleased: ended.kind === "already" };
   }
@@ -101,7 +101,7 @@ export class Leasing implements Workspaces {
   async reclaim(selector: ReclaimSelector): Promise<readonly WorkspaceResult[]> {
     if (selector.repository) await this.#repositoryExists(selector.repository);
     const results = await this.#deps.pool.reclaim(selector);
-    if (!selector.dryRun) this.#deps.wake.hint();
+    if (!selector.dryRun) this.#workIsDue();
     return results;
   }
 
@@ -110,7 +110,7 @@ export class Leasing implements Workspaces {
     const results = await this.#deps.pool.reset(selector);
     if (selector.workspaceId && results[0]?.reason === "WORKSPACE_NOT_FOUND")
       throw workspaceNotFound(selector.workspaceId);
-    this.#deps.wake.hint();
+    this.#workIsDue();
     return results;
   }
 
@@ -118,6 +118,11 @@ export class Leasing implements Workspaces {
     const caller = limitedTo(call.caller);
     const filter = caller === undefined ? input.filter : { ...input.filter, caller };
     return this.#deps.watching.watch({ ...input, filter }, call);
+  }
+
+  #workIsDue(): void {
+    this.#deps.keeper.expect("work");
+    this.#deps.wake.hint();
   }
 
   async #verified(id: string, token: string, call: CallContext): Promise<LeaseKey> {

@@ -14,7 +14,7 @@ import type { GitEngine } from "../ports/git-engine.js";
 import { type CallSubject, classify } from "./classify.js";
 import { MirrorTurns } from "./mirror-turns.js";
 import type { AnswerOf, JobOf, OperationName } from "./protocol.js";
-import { SharedTurns } from "./shared-turns.js";
+import { SharedTurns } from "./salvage-turns.js";
 import { type CallOptions, WorkerPool } from "./worker-pool.js";
 import { listWorkspaces, workspaceExists } from "./workspace-directories.js";
 

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { appendFileSync, chmodSync, existsSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -168,6 +169,27 @@ describe("A5 every kind of unsaved work comes back by plain git fetch:", () => {
     expect(git(restored.path, "reflog", "--format=%H")).toContain(lost);
     expect(git(restored.path, "status", "--branch", "--porcelain")).toBe("## HEAD (no branch)");
     git(restored.path, "fsck", "--strict");
+  });
+
+  test("A5 objects of every size and form: loose and packed, small and large, whole and as deltas", async () => {
+    const job = await start();
+    const grow = (round: number): void => {
+      const words = Array.from({ length: 3000 * round }, (_, n) => `${n * n * round} line ${n % 7}\n`);
+      for (let n = 0; n < 300; n++) writeFile(join(job.path, `wide/${round % 2}/name-${n * n}-${round}`), `${n}\n`);
+      for (let n = 0; n < 40; n++) writeFile(join(job.path, `sizes/${n}`), words.slice(0, n * n * round).join(""));
+      writeFileSync(join(job.path, "noise"), randomBytes(70_000 * round));
+      git(job.path, "add", "-A");
+      git(job.path, "commit", "-q", "-m", words.join(""));
+    };
+    for (const round of [1, 2]) grow(round);
+    git(job.path, "repack", "-q", "-a", "-d", "-f", "--depth=50");
+    for (const round of [3, 4]) grow(round);
+    const objects = git(job.path, "rev-list", "--objects", "HEAD", "--no-object-names");
+    const outcome = await job.saved();
+    expect(outcome).toMatchObject({ files: 0, commits: 4, incomplete: [] });
+    const fetched = job.fetched(outcome.ref);
+    git(fetched, "fsck", "--strict");
+    expect(git(fetched, "rev-list", "--objects", "salvaged^1", "--no-object-names")).toBe(objects);
   });
 
   test("A5 every stash, the older ones too, with what was staged and untracked", async () => {

@@ -203,11 +203,14 @@ export function readFrom(stores: readonly ObjectStore[], id: string, kind: Objec
   throw problem ?? new Damaged(`${kind} ${id} is missing`);
 }
 
-/** Reads "kind size\0" from the beginning, which never inflates to more than a few kilobytes. */
+/** Enough to have a header come out, behind the longest tables of codes; it inflates to a megabyte at most. */
+const headInput = 1024;
+
+/** Reads "kind size\0" from the beginning. */
 function looseHeader(input: Buffer): { kind: ObjectKind; size: number; headerLength: number } {
   let text: string;
   try {
-    text = inflateSync(input.subarray(0, 64), { finishFlush: zlib.Z_SYNC_FLUSH }).toString("latin1", 0, 40);
+    text = inflateSync(input.subarray(0, headInput), { finishFlush: zlib.Z_SYNC_FLUSH }).toString("latin1", 0, 40);
   } catch {
     throw new Damaged("a loose object that cannot be inflated");
   }

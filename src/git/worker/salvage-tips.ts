@@ -122,7 +122,7 @@ export function rescue(saver: TipSaver, tip: string): readonly string[] {
       copies.set(id, above);
     }
   }
-  return copies.get(tip) ?? [];
+  return (copies.get(tip) ?? []).filter((id) => !saver.history.has(id));
 }
 
 function attempt(saver: TipSaver, id: string): GitObject | undefined {

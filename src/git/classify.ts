@@ -74,6 +74,7 @@ function classifyFault(fault: Fault, subject: CallSubject): Failure {
 
 /** Invariant 1: a refused access is the disk's only where it is one of our own directories that refused. */
 function isDisk(fault: Fault, subject: CallSubject): boolean {
+  if (fault.kind === "host-io") return true;
   if (diskCodes.has(fault.code ?? "") || diskTexts.test(fault.message)) return true;
   const refused = fault.code === "EACCES" || fault.code === "EPERM" || accessTexts.test(fault.message);
   if (!refused) return false;
@@ -94,6 +95,7 @@ function unavailability(fault: Fault): string {
   if (status === "404") return "the upstream has no such repository";
   if (status !== undefined) return `the upstream answered with status ${status}`;
   if (/failed to resolve/i.test(fault.message)) return "the upstream's name is unknown";
+  if (/redirect/i.test(fault.message)) return "the upstream redirects to another host; give the URL it redirects to";
   if (/could not find repository|unsupported URL protocol|not found/i.test(fault.message)) {
     return "there is no repository at the upstream";
   }

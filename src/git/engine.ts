@@ -50,11 +50,13 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
   const lanes: Lanes = { upstream: 8, local: cpus().length + 1, question: 2, ...options.lanes };
   const timeouts: Timeouts = { questionMs: 60_000, filesMs: 15 * 60_000, trashMs: 3_600_000, ...options.timeouts };
   const log = options.log ?? (() => {});
-  const pool = (size: number, keep: number): WorkerPool =>
-    new WorkerPool({ entry: options.workerEntry, size, keep, log });
+  const pool = (size: number, keep: number, more: { maxCalls?: number } = {}): WorkerPool =>
+    new WorkerPool({ entry: options.workerEntry, size, keep, log, ...more });
   const upstream = pool(lanes.upstream, 0);
   const local = pool(lanes.local, 1);
   const question = pool(lanes.question, 1);
+  // A process that has read a pack before goes on serving it from memory, whatever became of the file.
+  const inspection = pool(lanes.question, 0, { maxCalls: 1 });
   const trash = pool(1, 0);
   const turns = new MirrorTurns();
   const salvageTurns = new SharedTurns();
@@ -113,7 +115,7 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     },
 
     async inspectMirror(path) {
-      const refs = await run(question, "inspectMirror", path, { deadlineMs: timeouts.questionMs });
+      const refs = await run(inspection, "inspectMirror", path, { deadlineMs: timeouts.questionMs });
       if (!refs) forgetMirrors();
       return refs;
     },
@@ -142,7 +144,7 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     emptyTrash: (directory) => run(trash, "emptyTrash", directory, { deadlineMs: timeouts.trashMs }),
 
     async close() {
-      await Promise.all([upstream, local, question, trash].map((lane) => lane.close()));
+      await Promise.all([upstream, local, question, inspection, trash].map((lane) => lane.close()));
     },
   };
 }

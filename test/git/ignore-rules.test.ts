@@ -1,8 +1,10 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { IgnoreRules } from "../../src/git/worker/ignore-rules.js";
 import { git, TemporaryDirectory } from "../support/repositories.js";
+
+vi.setConfig({ testTimeout: 60_000 });
 
 const directory = new TemporaryDirectory();
 afterAll(() => directory.remove());
@@ -35,7 +37,7 @@ test("A5 rules mean what they mean to git, over made-up rules and paths", () => 
     return `${pick(["", "", "", "!"])}${pick(["", "", "/"])}${body}${pick(["", "", "/", "  ", "\r"])}`;
   };
   let ignored = 0;
-  for (let round = 0; round < 60; round++) {
+  for (let round = 0; round < 40; round++) {
     const path = directory.at(`r${round}`);
     mkdirSync(path);
     git(path, "init", "-q");
@@ -60,7 +62,7 @@ test("A5 rules mean what they mean to git, over made-up rules and paths", () => 
     }
     ignored += byGit.size;
   }
-  expect(ignored).toBeGreaterThan(500);
+  expect(ignored).toBeGreaterThan(300);
 });
 
 test("A5 a rule below takes back what a rule above ignores, but not below an ignored directory", () => {

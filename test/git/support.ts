@@ -7,7 +7,7 @@ import { createGitEngine, type GitEngineOptions } from "../../src/git/engine.js"
 import type { CheckoutTarget, CleanWorkspaceRequest, GitEngine } from "../../src/ports/git-engine.js";
 import { git, TemporaryDirectory } from "../support/repositories.js";
 
-const workerEntry = fileURLToPath(new URL("../../dist/src/git/worker/main.js", import.meta.url));
+export const workerEntry = fileURLToPath(new URL("../../dist/src/git/worker/main.js", import.meta.url));
 
 /** An engine, and a data directory for it. */
 export class Bench {

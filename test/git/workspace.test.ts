@@ -146,6 +146,34 @@ describe("A3 moving a clean workspace", () => {
   });
 });
 
+test("A3 attributes that convert everything, themselves included, and that change on the way", async () => {
+  const windows = new UpstreamRepository(bench.at("windows"));
+  windows.commit("crlf", {
+    ".gitattributes": "* text=auto eol=crlf\n*.bin -text\n",
+    "a.txt": "a\nb\n",
+    "x.bin": "a\nb\n",
+    "s/.gitattributes": "*.md eol=lf\n.gitattributes eol=lf\n",
+    "s/r.md": "x\ny\n",
+    "s/r.txt": "x\ny\n",
+    "t/.gitattributes": "*.md eol=lf\n",
+  });
+  windows.git("tag", "crlf");
+  windows.commit("lf", { ".gitattributes": "*.bin -text\n" });
+  const workspace = new Site(bench, await bench.mirror(windows.path, "windows"), windows.path, "windows");
+  let from: string | undefined;
+  for (const revision of ["crlf", "main", "crlf"]) {
+    const target = await workspace.prepare(revision, from ? { from } : {});
+    from = target.commit;
+    expect(state(workspace.path)).toEqual(state(workspace.reference(target)));
+  }
+  const target = await workspace.target("crlf");
+  writeFileSync(join(workspace.path, ".gitattributes"), "* -text\n");
+  writeFileSync(join(workspace.path, "a.txt"), "a\n");
+  await workspace.clean(from ?? "", target);
+  expect(state(workspace.path)).toEqual(state(workspace.reference(target)));
+  expect(await workspace.clean(from ?? "", target, { guardWork: true })).toEqual({ kind: "clean", recreated: false });
+});
+
 test("A3 an empty repository gives an empty clone on its unborn branch", async () => {
   const empty = new UpstreamRepository(bench.at("empty"), "start");
   const workspace = new Site(bench, await bench.mirror(empty.path, "empty"), empty.path, "empty");

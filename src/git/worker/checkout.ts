@@ -8,7 +8,7 @@
  */
 import { rmdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { convertingAttributes, isAttributesFile } from "./attributes.js";
+import { convertAttributesFiles, convertingAttributes, isAttributesFile } from "./attributes.js";
 import { toBytePath, toFsPath, toText } from "./byte-path.js";
 import { checkoutStrategy, git, type Repository, type Tree, withRepository } from "./nodegit.js";
 import { ObjectStore } from "./object-store.js";
@@ -22,7 +22,7 @@ export async function checkOutAll(path: string, commit: string): Promise<void> {
   const attributes = await withRepository(path, async (repository) =>
     convertingAttributes(repository, await treeOf(repository, commit)),
   );
-  if (attributes.length > 0) await write(path, commit, { paths: attributes });
+  if (attributes.length > 0) await writeAttributes(path, commit, attributes);
   await write(path, commit, attributes.length > 0 ? {} : { disableFilters: 1 });
 }
 
@@ -61,10 +61,16 @@ export async function checkOutChanges(
     return { paths: [...written].map(named), filters };
   });
   const attributes = plan.paths.filter(isAttributesFile);
-  if (attributes.length > 0) await write(path, to, { paths: attributes });
+  if (attributes.length > 0) await writeAttributes(path, to, attributes);
   // No paths would mean all paths.
   const rest = plan.paths.filter((name) => !isAttributesFile(name));
   if (rest.length > 0) await write(path, to, { paths: rest, ...(plan.filters ? {} : { disableFilters: 1 }) });
+}
+
+/** As they are in the commit first, so that each finds the others; what attributes do to them follows. */
+async function writeAttributes(path: string, commit: string, paths: readonly string[]): Promise<void> {
+  await write(path, commit, { paths, disableFilters: 1 });
+  await withRepository(path, (repository) => convertAttributesFiles(repository, path, paths));
 }
 
 /**

@@ -5,11 +5,9 @@
  * 1. It runs before anything is moved, so what it refuses to destroy is exactly as it was.
  * 2. What cannot be examined counts as work, but for failures of this host's disk, which are told as such.
  */
-import { randomBytes } from "node:crypto";
-import { join } from "node:path";
 import type { CleanOutcome } from "../../ports/git-engine.js";
 import { isHostFault } from "./fault.js";
-import { isDirectory } from "./place.js";
+import { beside, isDirectory } from "./place.js";
 import { removeTree } from "./trash.js";
 import { readTrustedIndex } from "./trusted-index.js";
 import { describeWork, findWork } from "./unsaved-work.js";
@@ -17,7 +15,6 @@ import { describeWork, findWork } from "./unsaved-work.js";
 export interface Guarded {
   readonly mirror: string;
   readonly candidates: readonly string[];
-  readonly trash: string;
   readonly trustedIndex: string;
   readonly from: string;
 }
@@ -26,8 +23,8 @@ export interface Guarded {
 export async function guard(request: Guarded): Promise<CleanOutcome | undefined> {
   const { mirror, trustedIndex, from } = request;
   for (const path of new Set(request.candidates.filter(isDirectory))) {
-    // In the trash, so that what a killed attempt leaves there is removed with it.
-    const work = join(request.trash, `guard-${randomBytes(6).toString("hex")}`);
+    const work = path + beside.guard;
+    removeTree(work);
     try {
       const trusted = readTrustedIndex(trustedIndex);
       const found = await findWork({ path, mirror, from, trusted, work });

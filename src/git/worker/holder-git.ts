@@ -83,7 +83,7 @@ class HolderReader {
     const bytes = this.bytes(`${directory}/index`);
     let index: IndexFile | undefined;
     try {
-      index = bytes && new IndexFile(bytes, false);
+      index = bytes && new IndexFile(bytes);
     } catch {
       // Told by `brokenIndex`.
     }

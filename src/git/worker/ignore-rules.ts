@@ -101,11 +101,14 @@ function parseRule(line: string): Rule | undefined {
 /** Git's wildmatch as a regular expression; undefined for a pattern that matches nothing. */
 function translate(glob: string): string | undefined {
   let source = "^";
+  // Git matches the literal beginning apart, so that `**` right behind it counts as standing alone: `a**/b`.
+  const literal = glob.search(/[*?[\\]/);
   for (let at = 0; at < glob.length; ) {
     const char = glob[at] as string;
     const stars = /^\*+/.exec(glob.slice(at))?.[0].length ?? 0;
     if (stars > 0) {
-      const alone = (at === 0 || glob[at - 1] === "/") && (at + stars === glob.length || glob[at + stars] === "/");
+      const alone =
+        (at === literal || glob[at - 1] === "/") && (at + stars === glob.length || glob[at + stars] === "/");
       if (stars < 2 || !alone) source += "[^/]*";
       else if (at + stars === glob.length) source += ".*";
       else {

@@ -7,7 +7,16 @@
  *    `refs/leasehold/` stays. All references change at once, after all objects are there.
  * 3. A mirror's configuration holds nothing of the upstream: no URL, no credential.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { MirrorProgress } from "../../domain/repository.js";
@@ -17,7 +26,7 @@ import { checkTips, peel } from "./mirror-check.js";
 import { enableFsync, git, type Repository, withRepository } from "./nodegit.js";
 import { describeRefs, isObjectId, isRefName, type Ref, type RefTable, readRefs, writeMirrorRefs } from "./refs.js";
 import { syncDirectory } from "./replace-file.js";
-import { type Advertisement, type Connection, withUpstream } from "./upstream.js";
+import { type Advertisement, type Connection, upstreamConfiguration, withUpstream } from "./upstream.js";
 
 /** Where HEAD of an upstream that is detached at a commit outside all branches is kept. */
 const detachedHeadRef = "refs/leasehold/upstream-head";
@@ -31,15 +40,11 @@ export async function cloneMirror(
 ): Promise<MirrorRefs> {
   enableFsync();
   mkdirSync(dirname(job.staged), { recursive: true });
-  const repository = await git.Repository.init(job.staged, 1);
-  let table: RefTable;
-  try {
-    table = await withUpstream(repository, job, report, (connection) =>
-      update(repository, job.staged, job.url, connection, []),
-    );
-  } finally {
-    repository.cleanup();
-  }
+  (await git.Repository.init(job.staged, 1)).cleanup();
+  appendFileSync(join(job.staged, "config"), upstreamConfiguration);
+  const table = await withRepository(job.staged, (repository) =>
+    withUpstream(repository, job, report, (connection) => update(repository, job.staged, job.url, connection, [])),
+  );
   mkdirSync(dirname(job.path), { recursive: true });
   const replaced = `${job.staged}.replaced`;
   if (existsSync(job.path)) renameSync(job.path, replaced);

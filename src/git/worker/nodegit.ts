@@ -51,6 +51,7 @@ export interface Index {
   entryCount(): number;
   readTree(tree: Tree): Promise<number>;
   removeByPath(path: string): Promise<number>;
+  addByPath(path: string): Promise<number>;
   write(): Promise<number>;
 }
 
@@ -124,6 +125,7 @@ interface NodeGit {
   Graph: {
     reachableFromAny(repository: Repository, commit: Oid, tips: Oid[]): Promise<boolean | number>;
   };
+  Attr: { get(repository: Repository, flags: number, path: string, name: string): Promise<string> | string };
   Oid: { fromString(hex: string): Oid };
   Libgit2: { opts(option: number, value: number): unknown };
 }

@@ -1,5 +1,29 @@
-/** Owns what is at a path, without following symlinks. */
+/**
+ * Owns what is at a path, without following symlinks, and the names beside a workspace that work in progress uses.
+ *
+ * Beside, not in the trash: that may be emptied at any moment.
+ */
 import { lstatSync } from "node:fs";
+
+/** Suffixes of a workspace's path. What a killed attempt leaves there goes when the workspace is next worked on. */
+export const beside = {
+  /** A `.git` that is being made. */
+  made: ".git-new",
+  /** A `.git` of ours that has been replaced. */
+  replaced: ".git-old",
+  /** What stood where a workspace is to be made. */
+  aside: ".aside",
+  /** Where the guard works. */
+  guard: ".guard",
+  /** Objects of a salvage that is being restored. */
+  restored: ".git-restore",
+} as const;
+
+export function leftoversOf(path: string): string[] {
+  return Object.values(beside)
+    .map((suffix) => path + suffix)
+    .filter(isThere);
+}
 
 export function isThere(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;

@@ -4,34 +4,39 @@
  * Invariants:
  * 1. Afterwards the workspace is what a fresh clone at the target would be, whichever way was taken.
  * 2. What stands in the way of a fresh clone is renamed aside first, never merged with.
+ * 3. While files are being moved there is no trusted index, so that the next call makes a fresh clone.
  */
-import { copyFileSync, mkdirSync, renameSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CheckoutTarget, PrepareWorkspaceRequest, WorkspaceIdentity } from "../../ports/git-engine.js";
 import { checkOutAll, checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
-import { isDirectory, isFile, isThere } from "./place.js";
+import { beside, isDirectory, isThere, leftoversOf } from "./place.js";
 import { type RefTable, readRefs } from "./refs.js";
 import { removeTree } from "./trash.js";
-import { indexPath, saveTrustedIndex } from "./trusted-index.js";
-
-/** Suffixes of a workspace's path, for what is being made and what is being replaced. */
-const suffix = { made: ".git-new", replaced: ".git-old", aside: ".aside" } as const;
+import {
+  indexPath,
+  readTrustedIndex,
+  removeTrustedIndex,
+  saveTrustedIndex,
+  type TrustedIndex,
+} from "./trusted-index.js";
 
 export async function prepareWorkspace(request: PrepareWorkspaceRequest): Promise<void> {
-  const { mirror, path, trustedIndex, from } = request;
+  const { mirror, path, from } = request;
+  for (const leftover of leftoversOf(path)) removeTree(leftover);
   const table = readRefs(mirror);
   const target = targetOf(request, table);
-  if (from && target.commit && isDirectory(path) && isDirectory(join(path, ".git")) && isFile(trustedIndex)) {
+  const trusted = from ? readTrustedIndex(request.trustedIndex) : undefined;
+  if (trusted && target.commit && isDirectory(path) && isDirectory(join(path, ".git"))) {
     try {
-      return await moveWorkspace({ ...request, table, target, from });
+      return await moveWorkspace({ ...request, table, target }, trusted);
     } catch (error) {
       if (isHostFault(error)) throw error;
     }
   }
-  const aside = `${path}${suffix.aside}`;
-  removeTree(aside);
+  const aside = `${path}${beside.aside}`;
   if (isThere(path)) renameSync(path, aside);
   await makeWorkspace({ ...request, table, target });
   removeTree(aside);
@@ -40,12 +45,12 @@ export async function prepareWorkspace(request: PrepareWorkspaceRequest): Promis
 /** A fresh clone at `path`, where nothing is. */
 export async function makeWorkspace(request: Making): Promise<void> {
   const { path, target } = request;
-  const work = `${path}${suffix.made}`;
+  const work = `${path}${beside.made}`;
   await makeGitDirectory(work, request);
   mkdirSync(path, { recursive: true });
   placeGitDirectory(work, path);
   if (target.commit !== "") await checkOutAll(path, target.commit);
-  saveTrustedIndex(path, request.trustedIndex);
+  saveTrustedIndex(path, target.commit, request.trustedIndex);
 }
 
 export interface Making extends WorkspaceIdentity {
@@ -57,17 +62,18 @@ export interface Making extends WorkspaceIdentity {
 }
 
 /** Moves the clean workspace to the target: a fresh `.git`, and only the files that differ. */
-async function moveWorkspace(request: Making & { readonly from: string }): Promise<void> {
-  const { path, trustedIndex, target, from } = request;
-  const replaced = `${path}${suffix.replaced}`;
-  const work = `${path}${suffix.made}`;
+async function moveWorkspace(request: Making, trusted: TrustedIndex): Promise<void> {
+  const { path, trustedIndex, target } = request;
+  const replaced = `${path}${beside.replaced}`;
+  const work = `${path}${beside.made}`;
   await makeGitDirectory(work, request);
-  copyFileSync(trustedIndex, indexPath(work));
-  removeTree(replaced);
+  writeFileSync(indexPath(work), trusted.bytes);
+  // A killed attempt leaves files of two commits and nothing that vouches for them (invariant 3).
+  removeTrustedIndex(trustedIndex);
   renameSync(join(path, ".git"), replaced);
   placeGitDirectory(work, path);
-  await checkOutChanges(path, from, target.commit, []);
-  saveTrustedIndex(path, trustedIndex);
+  await checkOutChanges(path, trusted.commit, target.commit, []);
+  saveTrustedIndex(path, target.commit, trustedIndex);
   removeTree(replaced);
 }
 

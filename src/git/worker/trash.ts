@@ -24,17 +24,27 @@ export class TrashBin {
 
   /** Moves `path` (bytes or text) into the trash. Its directory is made writable if it must be. */
   take(path: string | Buffer): void {
-    if (this.count === 0) mkdirSync(this.directory, { recursive: true });
     const place = join(this.directory, String(this.count));
     this.count += 1;
     try {
-      renameSync(path, place);
+      this.move(path, place);
     } catch (error) {
       if (!isRefused(error)) throw error;
       // Its parent refuses, or, for a directory, it does so itself: its ".." is to be rewritten.
       const text = typeof path === "string" ? path : path.toString("latin1");
       chmodSync(typeof path === "string" ? dirname(text) : Buffer.from(dirname(text), "latin1"), 0o755);
       if (lstatSync(path).isDirectory()) chmodSync(path, 0o700);
+      this.move(path, place);
+    }
+  }
+
+  /** Makes the directory if it is not there: it is not yet, or somebody has emptied the trash meanwhile. */
+  private move(path: string | Buffer, place: string): void {
+    try {
+      renameSync(path, place);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      mkdirSync(this.directory, { recursive: true });
       renameSync(path, place);
     }
   }

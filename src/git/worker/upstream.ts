@@ -4,7 +4,9 @@
  * Invariants:
  * 1. A credential is offered once per connection; an upstream that refuses it is not offered it again.
  * 2. No callback throws, rejects or returns a number: nodegit would abort the process, or take it as consent.
- * 3. Nothing of a credential is written anywhere but into the worker's own HOME (known hosts, which are no secret).
+ * 3. Only the host that was named is talked to: a redirect to another one is refused (`upstreamConfiguration`). libgit2
+ *    would offer it the password, and whoever allowed the URL did not allow that host.
+ * 4. Nothing of a credential is written anywhere but into the worker's own HOME (known hosts, which are no secret).
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -25,6 +27,9 @@ const credentialType = { userpass: 1, username: 32, sshMemory: 64 } as const;
 /** `GIT_REMOTE_DOWNLOAD_TAGS_NONE`: tags come by their refspec. */
 const noTags = 2;
 const directionFetch = 0;
+
+/** What a repository's configuration needs to have for invariant 3: nodegit passes no such option on. */
+export const upstreamConfiguration = "[http]\n\tfollowRedirects = false\n";
 
 /** What an upstream advertises. */
 export interface Advertisement {

@@ -57,6 +57,7 @@ async function measure(row: Row, bench: Bench): Promise<Result> {
   } catch (error) {
     problem = error instanceof Error ? error.message : String(error);
     say(`failed: ${error instanceof Error ? error.stack : error}`);
+    for (const warning of (await bench.warnings()).slice(-5)) say(`  the server warned: ${warning.slice(0, 1_000)}`);
   }
   const seconds = (performance.now() - start) / 1_000;
   say(`${row.name}: ${seconds.toFixed(1)} s`);

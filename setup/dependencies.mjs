@@ -8,6 +8,12 @@ import { npm, runQuietly, SetupError } from "./command.mjs";
 import { root } from "./paths.mjs";
 import { during, say } from "./progress.mjs";
 
+/**
+ * Optional in package.json, so that those who only use the client need no compiler and no libraries; needed here, and
+ * required by no platform's name.
+ */
+const needed = ["node_modules/nodegit"];
+
 /** Whether every package that this machine needs is there in the version of the lock file. */
 export function areInstalled() {
   const wanted = readPackages(root("package-lock.json"));
@@ -20,7 +26,7 @@ export function areInstalled() {
   }
   return Object.entries(wanted).every(([path, entry]) => {
     const found = present[path];
-    return found === undefined ? path === "" || !isForThisMachine(entry) : found.version === entry.version;
+    return found === undefined ? path === "" || !isNeeded(path, entry) : found.version === entry.version;
   });
 }
 
@@ -62,8 +68,8 @@ function readPackages(file) {
 }
 
 /** An optional package is needed here if it names this platform; one that names none belongs to one of those. */
-function isForThisMachine(entry) {
-  if (!entry.optional) {
+function isNeeded(path, entry) {
+  if (!entry.optional || needed.includes(path)) {
     return true;
   }
   return (

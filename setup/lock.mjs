@@ -5,7 +5,7 @@
 //    never write to one directory.
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { say } from "./progress.mjs";
+import { during } from "./progress.mjs";
 
 const lookEveryMs = 200;
 
@@ -39,18 +39,17 @@ export function holdLockFor(pid) {
  * @returns {Promise<T>}
  */
 export async function withLock(file, work) {
-  let told = false;
-  while (!take(file)) {
-    const holder = read(file);
-    if (holder !== undefined && !isAlive(holder)) {
-      removeOf(file, holder);
-      continue;
-    }
-    if (!told && holder !== undefined) {
-      say(`another set-up of this checkout is running (process ${holder.split(" ")[0]}): waiting for it`);
-      told = true;
-    }
-    await delay(lookEveryMs);
+  if (!take(file)) {
+    await during("waiting for another set-up of this checkout", async () => {
+      while (!take(file)) {
+        const holder = read(file);
+        if (holder !== undefined && !isAlive(holder)) {
+          removeOf(file, holder);
+        } else {
+          await delay(lookEveryMs);
+        }
+      }
+    });
   }
   held = file;
   try {

@@ -18,7 +18,8 @@ export async function prepare() {
       await withLock(lockFile(), prepareAlone);
     }
   } catch (error) {
-    if (!(error instanceof SetupError)) {
+    // What the system refuses (no right, no space) is for the user to mend, not for a stack trace.
+    if (!(error instanceof SetupError) && error.syscall === undefined) {
       throw error;
     }
     say(error.message);

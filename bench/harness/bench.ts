@@ -47,6 +47,10 @@ export class Bench {
     return this.#server;
   }
 
+  async warnings(): Promise<readonly string[]> {
+    return (await this.#server?.catch(() => undefined))?.warnings() ?? [];
+  }
+
   leaseholder(): Promise<Leaseholder> {
     this.#leaseholder ??= (async () => {
       const leaseholder = new Leaseholder(await this.server(), 2);

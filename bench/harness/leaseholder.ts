@@ -39,7 +39,7 @@ export class Leaseholder {
     this.client = new RpcClient(server.address, channels);
   }
 
-  /** Registers and waits until the mirror is there, and as many idle workspaces as were asked for. */
+  /** Registers, waits until the mirror and so many idle workspaces are there, and has no more made ahead. */
   async register(name: string, url: string, minIdle = 0): Promise<void> {
     const repository = { name, url, minIdle, maxWorkspaces: 1_000 };
     await this.client.call(AdminService.method.registerRepository, { repository });
@@ -47,11 +47,14 @@ export class Leaseholder {
     for (;;) {
       const { repositories } = await this.client.call(AdminService.method.listRepositories, {});
       const found = repositories.find((known) => known.name === name);
-      if (found?.state === RepositoryState.READY && (found.workspaces?.idle ?? 0) >= minIdle) return;
+      if (found?.state === RepositoryState.READY && (found.workspaces?.idle ?? 0) >= minIdle) break;
       if (found?.state === RepositoryState.FAILED) throw new Error(`${name} could not be mirrored: ${found.problem}`);
       if (performance.now() > end) throw new Error(`${name} did not become ready`);
       await delay(50);
     }
+    if (minIdle === 0) return;
+    const request = { name, repository: { minIdle: 0 }, updateMask: { paths: ["min_idle"] } };
+    await this.client.call(AdminService.method.updateRepository, request);
   }
 
   /** `fetch`: ask the upstream; otherwise the mirror is new enough. */
@@ -60,14 +63,14 @@ export class Leaseholder {
     return toHeld(await this.client.call(WorkspaceService.method.acquire, request));
   }
 
-  /** Waits until the workspace is clean again, and fails if it did not become idle. */
+  /** Waits until the workspace is clean again; it may have been leased anew since. Fails if it could not be cleaned. */
   async release(held: Held): Promise<void> {
     const { leaseId, token } = held;
     const request = { leaseId, leaseToken: token, waitForClean: true };
     const { workspace } = await this.client.call(WorkspaceService.method.release, request);
-    if (workspace?.state !== WorkspaceState.IDLE) {
-      throw new Error(`a released workspace is ${WorkspaceState[workspace?.state ?? 0]}: ${workspace?.problem}`);
-    }
+    const { state, problem } = workspace ?? { state: WorkspaceState.UNSPECIFIED, problem: "" };
+    const clean = [WorkspaceState.IDLE, WorkspaceState.PREPARING, WorkspaceState.LEASED].includes(state);
+    if (!clean || problem) throw new Error(`a released workspace is ${WorkspaceState[state]}: ${problem}`);
   }
 
   /** Gives the workspace up for good, and waits until its files have gone. */

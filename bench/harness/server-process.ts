@@ -52,6 +52,12 @@ export class ServerProcess {
     return join(this.dataDir, "trash");
   }
 
+  /** What the server warned of, newest last. */
+  async warnings(): Promise<readonly string[]> {
+    const log = await readFile(`${this.dataDir}.log`, "utf8").catch(() => "");
+    return log.split("\n").filter((line) => /"level":"(warn|error|fatal)"/.test(line));
+  }
+
   /** Resident memory of the server's own process, in MB. */
   async memoryMb(): Promise<number> {
     const status = await readFile(`/proc/${this.#child.pid}/status`, "utf8");

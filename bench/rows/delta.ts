@@ -10,6 +10,7 @@ import { git } from "../harness/git-command.js";
 import { expectSource } from "../harness/leaseholder.js";
 import type { Row } from "../harness/row.js";
 import { summarise, timed, timeOf } from "../harness/samples.js";
+import { Steps } from "../harness/steps.js";
 
 const changed = 100;
 
@@ -26,18 +27,14 @@ export const delta: Row = {
     const ours: number[] = [];
     const moved: number[] = [];
     const cloned: number[] = [];
-    const steps: Record<string, number[]> = {};
+    const steps = new Steps();
     for (let round = 0; round < bench.sizes.slowRounds; round++) {
       bench.say(`round ${round + 1}`);
       await upstream.change(changed);
       const { ms, result } = await timed(() => leaseholder.acquire("big", true));
       expectSource(result, WorkspaceSource.REUSED);
       ours.push(ms);
-      for (const [step, took] of Object.entries(result.steps)) {
-        const known = steps[step] ?? [];
-        known.push(took);
-        steps[step] = known;
-      }
+      steps.add(result);
       await leaseholder.release(result);
       moved.push(
         await timeOf(async () => {
@@ -51,9 +48,7 @@ export const delta: Row = {
       await rm(fresh, { recursive: true });
     }
     await rm(standing, { recursive: true });
-    for (const [step, samples] of Object.entries(steps)) {
-      bench.say(`  server, step ${step}: ${summarise(samples).median.toFixed(1)} ms`);
-    }
+    bench.say(`${steps}`);
     const what = `Acquire, ${changed} of ${upstream.files} files changed`;
     return [
       {

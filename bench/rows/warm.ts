@@ -7,11 +7,12 @@ import { WorkspaceSource } from "../../gen/leasehold/v1/workspace_service_pb.js"
 import { expectSource, type Leaseholder } from "../harness/leaseholder.js";
 import type { Row } from "../harness/row.js";
 import { summarise, timed } from "../harness/samples.js";
+import { Steps } from "../harness/steps.js";
 
 interface Series {
   readonly client: number[];
   readonly server: number[];
-  readonly steps: Record<string, number[]>;
+  readonly steps: Steps;
 }
 
 export const warm: Row = {
@@ -22,17 +23,15 @@ export const warm: Row = {
     await bench.small();
     const leaseholder = await bench.leaseholder();
     const { bigFiles, smallFiles, quickRounds } = bench.sizes;
-    const big: Series = { client: [], server: [], steps: {} };
-    const small: Series = { client: [], server: [], steps: {} };
+    const big: Series = { client: [], server: [], steps: new Steps() };
+    const small: Series = { client: [], server: [], steps: new Steps() };
     for (const repository of ["big", "small"]) await leaseholder.release(await leaseholder.acquire(repository, true));
     bench.say(`acquiring ${quickRounds} times each`);
     for (let round = 0; round < quickRounds; round++) {
       await acquireOnce(leaseholder, "big", big);
       await acquireOnce(leaseholder, "small", small);
     }
-    for (const [step, samples] of Object.entries(big.steps)) {
-      bench.say(`  server, step ${step}: ${summarise(samples).median.toFixed(2)} ms`);
-    }
+    bench.say(`${big.steps}`);
     const inSmall = `${smallFiles} files`;
     return [
       {
@@ -63,10 +62,6 @@ async function acquireOnce(leaseholder: Leaseholder, repository: string, series:
   expectSource(result, WorkspaceSource.WARM);
   series.client.push(ms);
   series.server.push(result.serverMs);
-  for (const [step, took] of Object.entries(result.steps)) {
-    const known = series.steps[step] ?? [];
-    known.push(took);
-    series.steps[step] = known;
-  }
+  series.steps.add(result);
   await leaseholder.release(result);
 }

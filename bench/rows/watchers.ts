@@ -24,7 +24,7 @@ export const watchers: Row = {
   title: `Watch streams at ${eventsPerSecond} events a second`,
   async run(bench) {
     const { watchers: count, watchSeconds } = bench.sizes;
-    const upstream = await bench.upstream("tiny", 5);
+    const upstream = await bench.upstream("watched", 5);
     await bench.register("watched", upstream.path, 16);
     const server = await bench.server();
     const leaseholder = new Leaseholder(server);

@@ -43,6 +43,11 @@ export interface Salvage extends SavedWork, WorkLeft {
   readonly expireTime: Date;
 }
 
+/** The ref that has it, in the repository of salvages. */
+export function salvageRef(salvageId: string): string {
+  return `refs/leasehold/salvage/${salvageId}`;
+}
+
 /** The id of what a lease left. */
 export function salvageIdOf(key: LeaseKey): string {
   return `s${leaseId(key).slice(1)}`;

@@ -170,6 +170,10 @@ export interface TicketDesk {
    * vanishes; otherwise its place is kept for 30 s. Answers the queue position it had, 0 if it was not waiting.
    */
   leave(ticketId: bigint, forget: boolean): Promise<{ readonly position: number; readonly gone: boolean }>;
+  /** An answer with the ticket's lease was written to a caller: `endUndelivered` leaves the lease alone from now on. */
+  delivered(ticketId: bigint): Promise<void>;
+  /** Releases the ticket's lease if there is one, nobody was told of it, and nobody asks for it. Answers whether it did. */
+  endUndelivered(ticketId: bigint): Promise<boolean>;
 }
 
 /** Acquire's other side: the owner of the ticket's host. */

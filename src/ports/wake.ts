@@ -4,8 +4,11 @@
  * A hint may be lost, late, or for nothing: whoever waits also looks by itself once a second.
  */
 export interface Wake {
-  /** Something was changed: wakes this process at once and the other servers soon. */
+  /** Something was changed: wakes this process next and the other servers soon. Hints of one moment become one. */
   hint(): void;
-  /** Calls back at every hint, from wherever it came. Answers how to stop that. */
-  onHint(listener: () => void): () => void;
+  /** Calls back at every hint. Answers how to stop that. */
+  onHint(listener: (from: HintOrigin) => void): () => void;
 }
+
+/** `elsewhere`: another server changed something, or hints may have been lost. */
+export type HintOrigin = "here" | "elsewhere";

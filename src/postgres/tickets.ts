@@ -74,6 +74,17 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
     return { position: row.place, gone: row.gone };
   }
 
+  async delivered(ticketId: bigint): Promise<void> {
+    await run(() => this.#sql`select deliver_ticket(${String(ticketId)})`);
+  }
+
+  async endUndelivered(ticketId: bigint): Promise<boolean> {
+    const row = only(
+      await run(() => this.#sql<{ ended: boolean }[]>`select end_undelivered(${String(ticketId)}) as ended`),
+    );
+    return row.ended;
+  }
+
   async pending(known: readonly bigint[]): Promise<readonly Ticket[]> {
     const rows = await run(
       () => this.#sql<{ id: string; repository_id: number; spec: TicketSpec }[]>`
@@ -107,15 +118,12 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
 
   async activate(request: ActivateRequest): Promise<Grant | undefined> {
     const { ticketId, key, commit, head, refsVersion, source, fetchTime, timings } = request;
-    const row = only(
-      await run(
-        () => this.#sql<{ activated: boolean }[]>`
-          select activate_ticket(${String(this.#identity.ownerId)}, ${String(ticketId)}, ${workspaceNumber(key.workspaceId)},
-            ${String(key.fence)}, ${commit}, ${head}, ${String(refsVersion)}, ${source}, ${fetchTime ?? null},
-            ${this.#sql.json(timings as unknown as Json)}) as activated`,
-      ),
+    return this.#readGrant(
+      () => this.#sql<(WorkspaceRow & LeaseRow)[]>`
+        select * from activate_ticket(${String(this.#identity.ownerId)}, ${String(ticketId)}, ${workspaceNumber(key.workspaceId)},
+          ${String(key.fence)}, ${commit}, ${head}, ${String(refsVersion)}, ${source}, ${fetchTime ?? null},
+          ${this.#sql.json(timings as unknown as Json)})`,
     );
-    return row.activated ? this.#grantOf(ticketId) : undefined;
   }
 
   async giveBack(ticketId: bigint, key: LeaseKey, to: "IDLE" | "CLEANING"): Promise<void> {
@@ -130,15 +138,24 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
     await run(() => this.#sql`select fail_ticket(${String(ticketId)}, ${this.#sql.json(failure as unknown as Json)})`);
   }
 
-  async #grantOf(ticketId: bigint): Promise<Grant | undefined> {
-    const [row] = await run(
+  #grantOf(ticketId: bigint): Promise<Grant | undefined> {
+    return this.#readGrant(
       () => this.#sql<(WorkspaceRow & LeaseRow)[]>`
-        select w.*, l.* from tickets t
-          join lease_rows l on l.lease_workspace = t.workspace_id and l.lease_fence = t.fence
-          join workspace_rows w on w.id = t.workspace_id
-         where t.id = ${String(ticketId)}`,
+        select * from grant_rows
+         where id = (select t.workspace_id from tickets t where t.id = ${String(ticketId)})
+           and lease_fence = (select t.fence from tickets t where t.id = ${String(ticketId)})`,
     );
-    return row && toGrant(row);
+  }
+
+  /** What remains was read somewhere between the question and the answer: the whole of it is taken off, so that no holder hopes too long. */
+  async #readGrant(statement: () => PromiseLike<(WorkspaceRow & LeaseRow)[]>): Promise<Grant | undefined> {
+    let asked = 0;
+    const [row] = await run(() => {
+      asked = performance.now();
+      return statement();
+    });
+    if (!row) return undefined;
+    return toGrant({ ...row, remaining_ms: Math.max(row.remaining_ms - (performance.now() - asked), 0) });
   }
 }
 

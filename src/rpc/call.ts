@@ -14,6 +14,7 @@ import type { CallContext } from "../service/services.js";
 export class Delivery {
   #state: "pending" | "written" | "lost" = "pending";
   readonly #listeners: (() => void)[] = [];
+  readonly #writtenListeners: (() => void)[] = [];
 
   /** Calls back, once, if the answer cannot be written. */
   onLost(listener: () => void): void {
@@ -21,8 +22,16 @@ export class Delivery {
     else if (this.#state === "pending") this.#listeners.push(listener);
   }
 
+  /** Calls back, once, when the answer was handed to the operating system. */
+  onWritten(listener: () => void): void {
+    if (this.#state === "written") listener();
+    else if (this.#state === "pending") this.#writtenListeners.push(listener);
+  }
+
   written(): void {
-    if (this.#state === "pending") this.#state = "written";
+    if (this.#state !== "pending") return;
+    this.#state = "written";
+    for (const listener of this.#writtenListeners.splice(0)) listener();
   }
 
   lost(): void {

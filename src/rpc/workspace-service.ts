@@ -73,7 +73,9 @@ async function acquire(
     await giveUp();
     throw new Failure("CANCELLED", "the caller had gone before the lease could be answered");
   }
-  context.values.get(arrivalKey).delivery.onLost(() => void giveUp());
+  const { delivery } = context.values.get(arrivalKey);
+  delivery.onLost(() => void giveUp());
+  delivery.onWritten(acquired.delivered);
   return fromAcquired(acquired, performance.now() - call.arrival);
 }
 

@@ -3,17 +3,19 @@
  *
  * Invariants:
  * 1. Whoever stops waiting leaves its seat, and the last one gives the place up (kept for 30 s with a request id).
- * 2. A lease whose answer reaches nobody is released.
+ * 2. A lease whose answer reaches nobody is released: at once, or with a request id if no replay comes soon.
+ *    One whose answer reached somebody is not, whatever becomes of replays.
  * 3. The token is derived here and is in no log, event or row.
  */
 import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { limitedTo } from "../domain/caller.js";
 import { asFailure, Failure, fromRecord } from "../domain/failure.js";
 import { grantTtl, leaseId, type TtlBounds } from "../domain/lease.js";
 import { mintToken, type TokenSecret } from "../domain/lease-token.js";
 import type { Repository } from "../domain/repository.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
-import type { Grant, LeaseStore, SalvageWish, TicketDesk, TicketSpec } from "../ports/lease-store.js";
+import type { Grant, SalvageWish, TicketDesk, TicketSpec } from "../ports/lease-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Granting } from "./granting.js";
 import { poolExhausted } from "./granting.js";
@@ -24,7 +26,6 @@ import type { Acquired, AcquireInput, CallContext } from "./services.js";
 
 export interface AcquiringDependencies {
   readonly desk: TicketDesk;
-  readonly leases: LeaseStore;
   readonly hosts: HostStore;
   readonly ownership: HostOwnership;
   readonly granting: Granting;
@@ -42,6 +43,8 @@ const maxWaitMs = 24 * 3600_000;
 /** A wait ends this long before the call's own deadline, so that the caller learns its position. */
 const beforeDeadlineMs = 250;
 const lookEveryMs = 1_000;
+/** How long a lease that nobody was told of waits for a replay of its request. */
+const replayGraceMs = 5_000;
 
 export class Acquiring {
   readonly #deps: AcquiringDependencies;
@@ -57,6 +60,8 @@ export class Acquiring {
     const restore = wishOf(input, call);
     const host = await this.#host(restore ? await this.#hostOf(restore, repository, input) : input.host, repository);
     const spec = this.#spec(input, restore);
+    const ours = host.id === ownership.host.id && ownership.owner;
+    const foreseen = ours ? granting.foresee(repository, spec) : undefined;
     const opened = await desk.open({
       caller: call.caller.name,
       requestId: input.requestId,
@@ -68,19 +73,22 @@ export class Acquiring {
     if (opened.kind === "reused") {
       throw new Failure("REQUEST_ID_REUSED", "this request id was used before, with other fields");
     }
-    if (opened.kind === "leased") return this.#acquired(opened.ticketId, opened.grant);
-    const seat = seats.sit(opened.ticketId);
-    if (host.id === ownership.host.id) granting.offer({ ticketId: opened.ticketId, repositoryId: repository.id, spec });
-    else this.#deps.wake.hint();
+    const { ticketId } = opened;
+    const seat = seats.sit(ticketId);
+    const abandon = () => this.#abandon(ticketId, seat, input.requestId !== "");
     try {
-      const outcome = await this.#outcome(opened.ticketId, seat, input.waitMs, call);
+      if (opened.kind === "leased") return this.#acquired(ticketId, opened.grant, seat, abandon);
+      if (ours) granting.offer({ ticketId, repositoryId: repository.id, spec }, foreseen);
+      else this.#deps.wake.hint();
+      const outcome = await this.#outcome(ticketId, seat, input.waitMs, call);
       if (outcome.kind === "failed") throw fromRecord(outcome.failure);
       if (outcome.kind === "gone")
         throw new Failure("HOST_UNAVAILABLE", "the request's place was lost; ask again", { retryAfterMs: 500 });
-      return this.#acquired(opened.ticketId, outcome.grant);
-    } finally {
-      // the ticket is kept or remembered by the store; this only frees the seat
-      if (seat.leave()) await desk.leave(opened.ticketId, false).catch(() => {});
+      return this.#acquired(ticketId, outcome.grant, seat, abandon);
+    } catch (error) {
+      // not awaited: a caller that was refused need not wait for it; what fails is undone by time
+      abandon().catch(() => {});
+      throw error;
     }
   }
 
@@ -94,6 +102,16 @@ export class Acquiring {
       if (input.requestId === "" || asFailure(error).reason !== "SALVAGE_NOT_FOUND") throw error;
       return input.host;
     }
+  }
+
+  /** A call ends without its answer. What was made for it alone is given up: its place, or a lease that nobody was told of. */
+  async #abandon(ticketId: bigint, seat: Seat, mayReplay: boolean): Promise<void> {
+    const { desk, wake } = this.#deps;
+    if (!seat.leave()) return;
+    const { gone } = await desk.leave(ticketId, false);
+    if (gone) return;
+    if (mayReplay) await sleep(replayGraceMs, undefined, { ref: false });
+    if (await desk.endUndelivered(ticketId)) wake.hint();
   }
 
   async #host(name: string, repository: Repository): Promise<{ id: number; name: string }> {
@@ -133,7 +151,7 @@ export class Acquiring {
 
   /** Waits until the ticket is settled, the wait has run out, the caller has gone, or the server drains. */
   #outcome(ticketId: bigint, seat: Seat, waitMs: number, call: CallContext): Promise<Settled> {
-    const { draining, wake, desk, seats } = this.#deps;
+    const { draining, wake, desk, seats, granting } = this.#deps;
     const left = call.timeLeftMs();
     const wait = Math.min(waitMs, maxWaitMs, left === undefined ? maxWaitMs : Math.max(left - beforeDeadlineMs, 0));
     return new Promise<Settled>((resolve, reject) => {
@@ -160,12 +178,13 @@ export class Acquiring {
       };
       const giveUp = async () => {
         // others with the same request may wait longer: then only this call ends
-        const position = seat.leave() ? (await desk.leave(ticketId, true)).position : 1;
-        finish(() => reject(poolExhausted(Math.max(position, 1))));
+        const left = seat.alone ? await desk.leave(ticketId, true) : { position: 1, gone: true };
+        // one that is still there was granted meanwhile: the next look attends it again
+        if (left.gone) finish(() => reject(poolExhausted(Math.max(left.position, 1))));
       };
       const gone = () => finish(() => reject(goneFailure(call)));
       undo.push(seat.onOutcome((outcome) => finish(() => resolve(outcome))));
-      undo.push(wake.onHint(() => void look()));
+      undo.push(wake.onHint(() => granting.serves(ticketId) || void look()));
       const every = setInterval(() => void look(), lookEveryMs);
       undo.push(() => clearInterval(every));
       const timer = setTimeout(() => {
@@ -182,19 +201,20 @@ export class Acquiring {
     });
   }
 
-  #acquired(ticketId: bigint, grant: Grant): Acquired {
-    const { secret, seats, leases } = this.#deps;
+  #acquired(ticketId: bigint, grant: Grant, seat: Seat, abandon: () => Promise<void>): Acquired {
+    const { secret, desk } = this.#deps;
     const { lease } = grant;
     if (lease.endTime) throw leaseLost(lease.endReason ?? "", leaseId(lease));
     return {
       grant,
       token: mintToken(lease, secret),
       storeId: secret.storeId,
-      undelivered: async () => {
-        if (seats.taken(ticketId)) return;
-        await leases.end(lease, "RELEASED", "CLEAN");
-        this.#deps.wake.hint();
+      delivered: () => {
+        seat.served();
+        // should it fail, a replay that is broken off before its answer may end the lease
+        desk.delivered(ticketId).catch(() => {});
       },
+      undelivered: abandon,
     };
   }
 }

@@ -5,6 +5,7 @@ import type { EventLog } from "../ports/event-log.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { Wake } from "../ports/wake.js";
+import type { Keeper } from "./keeper.js";
 import type { Mirrors } from "./mirrors.js";
 import { fieldInvalid, type Registry, repositoryNotFound } from "./registry.js";
 import type { Salvages } from "./salvages.js";
@@ -17,6 +18,7 @@ export interface AdministrationDependencies {
   readonly registry: Registry;
   readonly mirrors: Mirrors;
   readonly salvages: Salvages;
+  readonly keeper: Keeper;
   readonly events: EventLog;
   readonly wake: Wake;
   readonly info: Omit<ServerInfo, "host" | "owner" | "newestRevision" | "oldestRevision">;
@@ -44,6 +46,7 @@ export class AdministrationService implements Administration {
     }
     const { repository } = outcome;
     // the keeper of some host makes the mirror behind the answer; what fails is stored as the problem and tried again
+    this.#deps.keeper.expectMirrors();
     wake.hint();
     return this.#overview(repository.name);
   }
@@ -76,6 +79,7 @@ export class AdministrationService implements Administration {
     }
     const updated = await repositories.update(name, { ...changes, ...(url === undefined ? {} : { url }) });
     if (!updated) throw repositoryNotFound(name);
+    this.#deps.keeper.expectMirrors();
     wake.hint();
     return this.#overview(name);
   }

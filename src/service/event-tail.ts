@@ -18,6 +18,7 @@ export class EventTail {
   #kept: Event[] = [];
   #newest = 0n;
   readonly #waiting = new Set<() => void>();
+  #followers = 0;
   #looking: Promise<void> | undefined;
   #again = false;
 
@@ -29,6 +30,19 @@ export class EventTail {
   /** Newest revision that this process has read. */
   get newest(): bigint {
     return this.#newest;
+  }
+
+  /** Whether somebody follows what comes next; otherwise it is enough to look now and then. */
+  get isFollowed(): boolean {
+    return this.#followers > 0;
+  }
+
+  /** Says that somebody follows from now on. Answers how to end that. */
+  follow(): () => void {
+    this.#followers++;
+    return () => {
+      this.#followers--;
+    };
   }
 
   /** Begins at the newest revision. */

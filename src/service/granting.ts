@@ -11,11 +11,11 @@ import type { Repository } from "../domain/repository.js";
 import type { Salvage } from "../domain/salvage.js";
 import type { CheckoutTarget, GitEngine } from "../ports/git-engine.js";
 import type { HostOwnership } from "../ports/host-store.js";
-import type { Grant, GrantOutcome, Ticket, TicketBoard, Timing } from "../ports/lease-store.js";
+import type { Grant, GrantOutcome, Ticket, TicketBoard, TicketSpec, Timing } from "../ports/lease-store.js";
 import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { Wake } from "../ports/wake.js";
-import type { Mirrors } from "./mirrors.js";
+import type { Mirrors, Wanted } from "./mirrors.js";
 import type { Places } from "./places.js";
 import { QueueLine } from "./queue-line.js";
 import { type Salvages, salvageNotFound } from "./salvages.js";
@@ -35,7 +35,13 @@ export interface GrantingDependencies {
 }
 
 type Granted = Extract<GrantOutcome, { kind: "granted" }>;
-type Wanted = Awaited<ReturnType<Mirrors["resolve"]>>;
+
+/** What the caller's side knows of a ticket that it has just opened, so that it need not be read again. */
+export interface Foreseen {
+  readonly repository: Repository;
+  /** Undefined where the upstream has to be asked. */
+  readonly wanted: Promise<Wanted | undefined>;
+}
 
 const attempts = 3;
 
@@ -45,7 +51,8 @@ export class Granting {
   readonly #lines = new Map<number, QueueLine>();
   readonly #granted = new Map<bigint, Granted["key"]>();
   readonly #stopping = new AbortController();
-  #polling = false;
+  #polling: Promise<void> | undefined;
+  #again = false;
 
   constructor(deps: GrantingDependencies) {
     this.#deps = deps;
@@ -56,10 +63,27 @@ export class Granting {
     return [...this.#granted.values()];
   }
 
+  /** Begins to look for what a ticket of the owned host will want, while it is being opened. */
+  foresee(repository: Repository, spec: TicketSpec): Foreseen {
+    const { revision, maxStalenessMs, restore } = spec;
+    // what a salvage wants is known to the salvage only
+    const wanted = restore
+      ? Promise.resolve(undefined)
+      : this.#deps.mirrors.known(repository, revision, maxStalenessMs);
+    // told when the ticket is served, if it ever is
+    wanted.catch(() => {});
+    return { repository, wanted };
+  }
+
+  /** Whether the ticket is being served here: its outcome is then told to its seats, and need not be asked for. */
+  serves(ticketId: bigint): boolean {
+    return this.#running.has(ticketId);
+  }
+
   /** Serves a ticket that was opened here, without waiting to be told of it by the store. */
-  offer(ticket: Ticket): void {
+  offer(ticket: Ticket, foreseen?: Foreseen): void {
     if (!this.#deps.ownership.owner || this.#stopping.signal.aborted || this.#running.has(ticket.ticketId)) return;
-    const task = this.#serve(ticket)
+    const task = this.#serve(ticket, foreseen)
       .catch((error) =>
         this.#deps.log.error({ err: error, ticket: String(ticket.ticketId) }, "a ticket could not be served"),
       )
@@ -67,16 +91,26 @@ export class Granting {
     this.#running.set(ticket.ticketId, task);
   }
 
-  /** Something may have changed: lets the first of each line ask, and looks for tickets that others opened. */
-  async look(): Promise<void> {
+  /** Something may have become free: lets the first of each line ask. */
+  wakeLines(): void {
     for (const line of this.#lines.values()) line.wakeFirst();
-    if (this.#polling || !this.#deps.ownership.owner) return;
-    this.#polling = true;
-    try {
+  }
+
+  /** Looks for tickets that were opened elsewhere, or whose grant was lost. One look at a time; a call during one makes it look once more. */
+  look(): Promise<void> {
+    this.#again = this.#polling !== undefined;
+    this.#polling ??= this.#poll().finally(() => {
+      this.#polling = undefined;
+    });
+    return this.#polling;
+  }
+
+  async #poll(): Promise<void> {
+    do {
+      this.#again = false;
+      if (!this.#deps.ownership.owner) return;
       for (const ticket of await this.#deps.board.pending([...this.#running.keys()])) this.offer(ticket);
-    } finally {
-      this.#polling = false;
-    }
+    } while (this.#again);
   }
 
   /** Lets waiting tickets go, serves no new ones, and resolves when those that have a workspace are served. */
@@ -86,10 +120,10 @@ export class Granting {
     await Promise.all(this.#running.values());
   }
 
-  async #serve(ticket: Ticket): Promise<void> {
+  async #serve(ticket: Ticket, foreseen: Foreseen | undefined): Promise<void> {
     const { board, seats, wake } = this.#deps;
     try {
-      const grant = await this.#grant(ticket);
+      const grant = await this.#grant(ticket, foreseen);
       if (grant) seats.settle(ticket.ticketId, { kind: "leased", grant });
     } catch (error) {
       const failure = asFailure(error);
@@ -103,12 +137,16 @@ export class Granting {
   }
 
   /** Undefined: the ticket was withdrawn, or this process no longer owns the host. */
-  async #grant(ticket: Ticket): Promise<Grant | undefined> {
+  async #grant(ticket: Ticket, foreseen: Foreseen | undefined): Promise<Grant | undefined> {
     const timings: Timing[] = [];
-    const repository = await this.#deps.repositories.byId(ticket.repositoryId);
+    const repository = foreseen?.repository ?? (await this.#deps.repositories.byId(ticket.repositoryId));
     if (!repository || repository.removing) throw new Failure("REPOSITORY_NOT_FOUND", "the repository was removed");
     const salvage = await this.#salvage(ticket, repository);
-    const wanted = await timed(timings, "resolve", () => this.#resolve(ticket, repository, salvage));
+    const wanted = await timed(
+      timings,
+      "resolve",
+      async () => (await foreseen?.wanted) ?? this.#resolve(ticket, repository, salvage),
+    );
     for (let attempt = 1; ; attempt++) {
       const granted = await this.#claim(ticket, wanted, timings);
       if (!granted) return undefined;

@@ -38,13 +38,20 @@ export class Keeper {
   readonly #deps: KeeperDependencies;
   readonly #doing = new Map<string, { key: LeaseKey; task: Promise<void> }>();
   readonly #mirroring = new Map<number, Promise<unknown>>();
+  readonly #finished = new Set<(workspaceId: string) => void>();
   #looking: Promise<void> | undefined;
   #again = false;
+  #mirrorsToo = true;
   #emptying: Promise<void> | undefined;
   #trashed = true;
 
   constructor(deps: KeeperDependencies) {
     this.#deps = deps;
+  }
+
+  /** The next look is also for mirrors to make: a repository was registered or changed, elsewhere perhaps, or time has passed. */
+  expectMirrors(): void {
+    this.#mirrorsToo = true;
   }
 
   /** Takes up what is due. One look at a time; a call during one makes it look once more. */
@@ -57,6 +64,12 @@ export class Keeper {
       this.#looking = undefined;
     });
     return this.#looking;
+  }
+
+  /** Calls back when work on a workspace has ended here, however. Answers how to stop that. */
+  onFinished(listener: (workspaceId: string) => void): () => void {
+    this.#finished.add(listener);
+    return () => this.#finished.delete(listener);
   }
 
   /** Resolves when nothing is being done. */
@@ -72,7 +85,10 @@ export class Keeper {
       this.#again = false;
       if (!this.#deps.ownership.owner) return;
       await this.#claim();
-      await this.#mirrorAhead();
+      if (this.#mirrorsToo) {
+        this.#mirrorsToo = false;
+        await this.#mirrorAhead();
+      }
       this.#emptyTrash();
     } while (this.#again);
   }
@@ -93,6 +109,7 @@ export class Keeper {
       .catch((error) => this.#deps.log.error({ err: error, workspace: name }, "file work could not be stored"))
       .finally(() => {
         this.#doing.delete(name);
+        for (const listener of this.#finished) listener(name);
         this.#deps.wake.hint();
       });
     this.#doing.set(name, { key: due.key, task });
@@ -129,7 +146,7 @@ export class Keeper {
     if (due.kind === "remove") return after(await salvaging.remove(due, repository), { kind: "retired" });
     const mirrorPath = places.mirror(repository);
     const mirror = await mirrors.whole(repository);
-    const resolved = await git.resolve(mirrorPath, "");
+    const resolved = await mirrors.find(repository, mirror, "");
     const target: CheckoutTarget = { ...resolved, tracking: resolved.head !== "" };
     const { commit, head } = resolved;
     const idle = { kind: "idle", commit, head, refsVersion: mirror.refsVersion } as const;

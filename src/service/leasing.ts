@@ -17,6 +17,7 @@ import type { SalvageStore } from "../ports/salvage-store.js";
 import type { Wake } from "../ports/wake.js";
 import { type Acquiring, type AcquiringDependencies, leaseLost } from "./acquiring.js";
 import type { Heartbeats } from "./heartbeats.js";
+import type { Keeper } from "./keeper.js";
 import { repositoryNotFound } from "./registry.js";
 import type {
   Acquired,
@@ -36,6 +37,7 @@ export interface LeasingDependencies {
   readonly acquiring: Acquiring;
   readonly heartbeats: Heartbeats;
   readonly watching: Watching;
+  readonly keeper: Keeper;
   readonly leases: LeaseStore;
   readonly pool: WorkspacePool;
   readonly salvages: SalvageStore;
@@ -144,22 +146,26 @@ export class Leasing implements Workspaces {
     let now = workspace;
     const isBeingCleaned = () => now.state === "CLEANING" && now.version === workspace.version && !now.problem;
     while (isBeingCleaned() && !call.signal.aborted) {
-      await this.#changeOrTimeout(call.signal);
+      await this.#changeOrTimeout(workspace.id, call.signal);
       now = (await this.#deps.pool.get(workspace.id)) ?? now;
     }
     const { lease: _ofAnother, ...rest } = now;
     return rest;
   }
 
-  #changeOrTimeout(signal: AbortSignal): Promise<void> {
+  /** Resolves when work on the workspace has ended here, something has changed elsewhere, or it is time to look again. */
+  #changeOrTimeout(workspaceId: string, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
-        stop();
+        for (const stop of stops) stop();
         clearTimeout(timer);
         signal.removeEventListener("abort", done);
         resolve();
       };
-      const stop = this.#deps.wake.onHint(done);
+      const stops = [
+        this.#deps.wake.onHint((from) => from === "elsewhere" && done()),
+        this.#deps.keeper.onFinished((finished) => finished === workspaceId && done()),
+      ];
       const timer = setTimeout(done, lookEveryMs);
       signal.addEventListener("abort", done);
     });

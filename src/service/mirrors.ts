@@ -4,7 +4,9 @@
  * Invariants:
  * 1. At most one call upstream per repository runs at a time, and at most one more waits for it.
  * 2. A caller shares a fetch only if that fetch had not begun to ask the upstream when the caller came.
- * 3. A failed fetch leaves the mirror READY with what it has; only a mirror that could not be made is FAILED.
+ * 3. What a revision named is remembered by the version of the refs that it was read at, which every fetch that changes
+ *    them raises, whichever server made it.
+ * 4. A failed fetch leaves the mirror READY with what it has; only a mirror that could not be made is FAILED.
  */
 import { asFailure, Failure } from "../domain/failure.js";
 import type { Mirror, Repository } from "../domain/repository.js";
@@ -18,6 +20,12 @@ import type { Places } from "./places.js";
 export interface MirrorLimits {
   readonly fetchMs: number;
   readonly cloneMs: number;
+}
+
+/** What an Acquire wants, and the state of the mirror that it was found in. */
+export interface Wanted {
+  readonly mirror: Mirror;
+  readonly resolved: Resolved;
 }
 
 interface Lane {
@@ -38,6 +46,7 @@ export interface MirrorDependencies {
 }
 
 const fullCommit = /^[0-9a-f]{40}$/;
+const maxFound = 2_000;
 const requestRef = /^refs\/(pull|merge-requests)\/./;
 
 export class Mirrors {
@@ -45,6 +54,7 @@ export class Mirrors {
   readonly #lanes = new Map<number, Lane>();
   /** Repositories whose mirror on disk was found whole by this process. */
   readonly #whole = new Set<number>();
+  readonly #found = new Map<string, Promise<Resolved>>();
 
   constructor(deps: MirrorDependencies) {
     this.#deps = deps;
@@ -73,32 +83,43 @@ export class Mirrors {
   }
 
   /** Finds what a revision names, in a mirror that asked the upstream at most `maxStalenessMs` ago. */
-  async resolve(
-    repository: Repository,
-    revision: string,
-    maxStalenessMs: number,
-  ): Promise<{ mirror: Mirror; resolved: Resolved }> {
-    const before = await this.#deps.repositories.mirror(repository.id);
-    const usable = before?.state === "READY" && (await this.#isWhole(repository));
-    const fresh =
-      usable && maxStalenessMs > 0 && before.fetchAgeMs !== undefined && before.fetchAgeMs <= maxStalenessMs;
-    if (usable && (fresh || fullCommit.test(revision))) {
-      const found = await this.#find(repository, revision);
-      if (found) return { mirror: before, resolved: found };
-    }
-    const mirror = await this.fetch(repository);
-    if (requestRef.test(revision)) await this.#fetchRequestRef(repository, revision);
-    const resolved = await this.#deps.git.resolve(this.#deps.places.mirror(repository), revision);
-    return { mirror, resolved };
+  async resolve(repository: Repository, revision: string, maxStalenessMs: number): Promise<Wanted> {
+    const known = await this.known(repository, revision, maxStalenessMs);
+    if (known) return known;
+    const fetched = await this.fetch(repository);
+    const mirror = requestRef.test(revision) ? await this.#fetchRequestRef(repository, revision) : fetched;
+    return { mirror, resolved: await this.find(repository, mirror, revision) };
   }
 
-  async #find(repository: Repository, revision: string): Promise<Resolved | undefined> {
+  /** The same without asking the upstream; undefined where it has to be asked. */
+  async known(repository: Repository, revision: string, maxStalenessMs: number): Promise<Wanted | undefined> {
+    if (maxStalenessMs <= 0 && !fullCommit.test(revision)) return undefined;
+    const mirror = await this.#deps.repositories.mirror(repository.id);
+    if (mirror?.state !== "READY" || !(await this.#isWhole(repository))) return undefined;
+    const fresh = maxStalenessMs > 0 && mirror.fetchAgeMs !== undefined && mirror.fetchAgeMs <= maxStalenessMs;
+    if (!fresh && !fullCommit.test(revision)) return undefined;
     try {
-      return await this.#deps.git.resolve(this.#deps.places.mirror(repository), revision);
+      return { mirror, resolved: await this.find(repository, mirror, revision) };
     } catch (error) {
       if (error instanceof Failure && error.reason === "REVISION_NOT_FOUND") return undefined;
       throw error;
     }
+  }
+
+  /** Finds what a revision names in a whole mirror. */
+  find(repository: Repository, mirror: Mirror, revision: string): Promise<Resolved> {
+    const key = `${repository.id} ${mirror.refsVersion} ${revision}`;
+    const known = this.#found.get(key);
+    if (known) return known;
+    const found = this.#deps.git.resolve(this.#deps.places.mirror(repository), revision);
+    this.#found.set(key, found);
+    // what is not there now may be there a moment later, and what failed is asked again
+    found.catch(() => this.#found.delete(key));
+    for (const oldest of this.#found.keys()) {
+      if (this.#found.size <= maxFound) break;
+      this.#found.delete(oldest);
+    }
+    return found;
   }
 
   async #isWhole(repository: Repository): Promise<boolean> {
@@ -108,7 +129,7 @@ export class Mirrors {
     return refs !== undefined;
   }
 
-  async #fetchRequestRef(repository: Repository, ref: string): Promise<void> {
+  async #fetchRequestRef(repository: Repository, ref: string): Promise<Mirror> {
     const { git, places, limits } = this.#deps;
     const credential = await this.#deps.credentials.forUrl(repository.url, repository.credential);
     const refs = await git.fetchMirror({
@@ -118,7 +139,7 @@ export class Mirrors {
       deadlineMs: limits.fetchMs,
       ...(credential ? { credential } : {}),
     });
-    await this.#store(repository, refs, 0);
+    return this.#store(repository, refs, 0);
   }
 
   async #bringUp(repository: Repository): Promise<Mirror> {

@@ -45,7 +45,7 @@ export class Pulse {
 
   start(): void {
     const { wake, ownership } = this.#deps;
-    this.#undo.push(wake.onHint(() => this.#look()));
+    this.#undo.push(wake.onHint((from) => this.#look(from === "elsewhere")));
     this.#undo.push(ownership.onChange((owner) => owner && this.#begin()));
     const timer = setInterval(() => {
       this.#beating ??= this.#beat().finally(() => {
@@ -63,19 +63,22 @@ export class Pulse {
 
   #begin(): void {
     this.#step("take up what a crash left", () => this.#deps.keeper.sweepLeftovers());
-    this.#look();
+    this.#look(true);
   }
 
-  #look(): void {
+  /** `all`: also for what this process learns of by itself when it happens here. */
+  #look(all: boolean): void {
     const { tail, granting, keeper } = this.#deps;
-    this.#step("read events", () => tail.look());
-    this.#step("serve tickets", () => granting.look());
+    if (all || tail.isFollowed) this.#step("read events", () => tail.look());
+    granting.wakeLines();
+    if (all) keeper.expectMirrors();
+    if (all) this.#step("serve tickets", () => granting.look());
     this.#step("look for file work", () => keeper.look());
   }
 
   async #beat(): Promise<void> {
     const { ownership, leases, wake, work, events, keeper, salvages, eventRetentionMs } = this.#deps;
-    this.#look();
+    this.#look(true);
     if (ownership.owner) {
       await this.#step("expire leases", async () => {
         if ((await leases.expire()) > 0) wake.hint();

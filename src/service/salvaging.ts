@@ -10,15 +10,18 @@
  */
 import { asFailure } from "../domain/failure.js";
 import type { Repository } from "../domain/repository.js";
-import type { CheckoutTarget, GitEngine } from "../ports/git-engine.js";
+import { salvageRef } from "../domain/salvage.js";
+import type { CheckoutTarget, GitEngine, SalvageOutcome, SalvageRequest } from "../ports/git-engine.js";
 import type { Logger } from "../ports/logger.js";
 import type { SalvageStore } from "../ports/salvage-store.js";
 import type { Work } from "../ports/workspace-store.js";
+import type { Mirrors } from "./mirrors.js";
 import type { Places } from "./places.js";
 
 export interface SalvagingDependencies {
   readonly salvages: SalvageStore;
   readonly git: GitEngine;
+  readonly mirrors: Mirrors;
   readonly places: Places;
   readonly log: Logger;
 }
@@ -98,9 +101,9 @@ export class Salvaging {
       report: { salvageId, repository: repository.name, workspaceId, leaseId, holder, caller, reason },
       limits,
     };
-    let outcome: Awaited<ReturnType<GitEngine["salvageWork"]>>;
+    let outcome: SalvageOutcome;
     try {
-      outcome = await git.salvageWork(request);
+      outcome = await this.#save(request, repository);
     } catch (error) {
       const failure = asFailure(error);
       if (work.attempt < attempts) throw failure;
@@ -117,7 +120,24 @@ export class Salvaging {
       const settled = await salvages.settle(work.key, { repositoryPath: request.salvages, ...saved });
       return settled ? undefined : { kind: "lost" };
     }
+    // what an attempt before this one has saved, and what the mirror has since, is not known to the store
+    if (work.attempt > 1) await git.discardSalvage(request.salvages, salvageRef(salvageId));
     return (await salvages.settle(work.key, undefined)) ? undefined : { kind: "lost" };
+  }
+
+  /** Saves, and where commits seem to exist nowhere else, asks the upstream whether they were pushed, and looks again. */
+  async #save(request: SalvageRequest, repository: Repository): Promise<SalvageOutcome> {
+    const { git, mirrors } = this.#deps;
+    const first = await git.salvageWork(request);
+    if (first.kind !== "saved" || first.commits === 0) return first;
+    const isFresh = await mirrors.fetch(repository).then(
+      () => true,
+      () => false, // in doubt they were not pushed
+    );
+    if (!isFresh) return first;
+    const second = await git.salvageWork(request);
+    if (second.kind === "none") await git.discardSalvage(request.salvages, first.ref);
+    return second;
   }
 
   /** Empty if it cannot be told. */

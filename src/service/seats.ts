@@ -1,7 +1,9 @@
 /**
  * Owns who in this process waits for which ticket.
  *
- * Invariant: a ticket's outcome reaches every seat of it, and only the last that leaves gives the place up.
+ * Invariants:
+ * 1. A ticket's outcome reaches every seat of it, and only the last that leaves gives the place up.
+ * 2. Once one seat was served, none that leaves gives anything up.
  */
 import type { TicketOutcome } from "../ports/lease-store.js";
 
@@ -9,6 +11,7 @@ export type Settled = Exclude<TicketOutcome, { kind: "pending" }>;
 
 class Row {
   seats = 0;
+  served = false;
   readonly #listeners = new Set<(outcome: Settled) => void>();
   outcome: Settled | undefined;
 
@@ -28,8 +31,12 @@ class Row {
 export interface Seat {
   /** Calls back once, at once if the outcome is there. Answers how to stop that. */
   onOutcome(listener: (outcome: Settled) => void): () => void;
-  /** Gives the seat up; true if it was the ticket's last one here. Once only. */
+  /** Whether nobody else here waits for the ticket. */
+  readonly alone: boolean;
+  /** Gives the seat up; true if it was the ticket's last one here and none was served. Once only. */
   leave(): boolean;
+  /** Gives the seat up after its answer was written. */
+  served(): void;
 }
 
 export class Seats {
@@ -40,15 +47,23 @@ export class Seats {
     this.#rows.set(ticketId, row);
     row.seats++;
     let left = false;
+    const leave = () => {
+      if (left) return false;
+      left = true;
+      row.seats--;
+      if (row.seats > 0) return false;
+      this.#rows.delete(ticketId);
+      return !row.served;
+    };
     return {
+      get alone() {
+        return row.seats === 1;
+      },
       onOutcome: (listener) => row.listen(listener),
-      leave: () => {
-        if (left) return false;
-        left = true;
-        row.seats--;
-        if (row.seats > 0) return false;
-        this.#rows.delete(ticketId);
-        return true;
+      leave,
+      served: () => {
+        row.served = true;
+        leave();
       },
     };
   }
@@ -56,11 +71,6 @@ export class Seats {
   /** Somebody learned what became of the ticket. */
   settle(ticketId: bigint, outcome: Settled): void {
     this.#rows.get(ticketId)?.settle(outcome);
-  }
-
-  /** Whether anybody here waits for the ticket. */
-  taken(ticketId: bigint): boolean {
-    return this.#rows.has(ticketId);
   }
 
   get tickets(): readonly bigint[] {

@@ -45,7 +45,9 @@ export interface Acquired {
   readonly grant: Grant;
   readonly token: string;
   readonly storeId: string;
-  /** Gives the lease up again unless somebody else waits for the same answer: to be called when the answer could not be written. */
+  /** To be called when the answer was written. */
+  readonly delivered: () => void;
+  /** To be called when the answer could not be written: gives the lease up again, unless somebody got or asks for the same answer. */
   readonly undelivered: () => Promise<void>;
 }
 

@@ -95,7 +95,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const mirrors = new Mirrors({ repositories, git, credentials, places, limits, wake, log });
   const seats = new Seats();
   const salvages = new Salvages({ store: store.salvages, git, places, log });
-  const salvaging = new Salvaging({ salvages: store.salvages, git, places, log });
+  const salvaging = new Salvaging({ salvages: store.salvages, git, mirrors, places, log });
   const granting = new Granting({
     board: tickets,
     repositories,
@@ -121,7 +121,6 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   });
   const acquiring = new Acquiring({
     desk: tickets,
-    leases,
     hosts,
     ownership,
     granting,
@@ -138,6 +137,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     acquiring,
     heartbeats,
     watching,
+    keeper,
     leases,
     pool,
     salvages: store.salvages,
@@ -162,6 +162,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     registry,
     mirrors,
     salvages,
+    keeper,
     events,
     wake,
     info,

@@ -61,7 +61,13 @@ export class Watching {
       yield { kind: "snapshotEnd", workspaces: 0, revision: next - 1n, storeId };
     }
     const until = input.untilNow ? (await events.publish()).newest : undefined;
-    yield* this.#follow(next, until, input, call);
+    const leave = this.tail.follow();
+    try {
+      if (this.tail.newest < bounds.newest) await this.tail.look();
+      yield* this.#follow(next, until, input, call);
+    } finally {
+      leave();
+    }
   }
 
   async *#follow(
@@ -107,7 +113,8 @@ export class Watching {
 
   async #read(next: bigint): Promise<readonly Event[]> {
     const batch = await this.#deps.events.read(next, page);
-    if (batch.length > 0 && batch[0]?.revision !== next) checkBounds(next, await this.#deps.events.publish());
+    // also when there is nothing from there on: all of it may have been forgotten while the watcher was slow
+    if (batch[0]?.revision !== next) checkBounds(next, await this.#deps.events.publish());
     return batch;
   }
 

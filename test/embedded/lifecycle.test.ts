@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/postgres/embedded/embedded-postgres.js";
 import { isRunning } from "../../src/postgres/embedded/process.js";
-import { ask, killPostgres, makeDirectory, postgresPid, startUser, until } from "./session.js";
+import { until } from "../support/until.js";
+import { ask, killPostgres, makeDataDirectory, makeDirectory, postgresPid, startUser } from "./session.js";
 
 async function start(dataDir: string, messages: string[] = []): Promise<EmbeddedPostgres> {
   const log = (_fields: object, message: string) => void messages.push(message);
@@ -33,7 +34,7 @@ describe("the embedded Postgres (contract 2)", () => {
   });
 
   it("keeps other users out: the directory of data and socket is its owner's alone", async () => {
-    const dataDir = join(await makeDirectory(), "postgres");
+    const dataDir = await makeDataDirectory();
     await start(dataDir);
     expect((await stat(dataDir)).mode & 0o777).toBe(0o700);
     expect((await stat(join(dataDir, "pg18"))).mode & 0o777).toBe(0o700);
@@ -41,7 +42,7 @@ describe("the embedded Postgres (contract 2)", () => {
   });
 
   it("is adopted by the next start when the process that started it was killed", async () => {
-    const dataDir = join(await makeDirectory(), "postgres");
+    const dataDir = await makeDataDirectory();
     const killed = startUser(dataDir);
     await killed.ready;
     const pid = await postgresPid(dataDir);
@@ -68,12 +69,12 @@ describe("the embedded Postgres (contract 2)", () => {
   });
 
   it("is started again while it is in use, without being asked, when it is killed", async () => {
-    const dataDir = join(await makeDirectory(), "postgres");
+    const dataDir = await makeDataDirectory();
     const embedded = await start(dataDir);
     const before = await postgresPid(dataDir);
     await killPostgres(dataDir);
     const killedAt = performance.now();
-    await until(() =>
+    await until("it answers again", () =>
       ask(embedded.connection, (sql) => sql`select 1`).then(
         () => true,
         () => false,
@@ -84,7 +85,7 @@ describe("the embedded Postgres (contract 2)", () => {
   });
 
   it("is started again by a process that adopted it", async () => {
-    const dataDir = join(await makeDirectory(), "postgres");
+    const dataDir = await makeDataDirectory();
     const killed = startUser(dataDir);
     await killed.ready;
     const adopter = startUser(dataDir);
@@ -97,7 +98,7 @@ describe("the embedded Postgres (contract 2)", () => {
   });
 
   it("answers again when ensure() has returned, and ensure() at once by many starts it once", async () => {
-    const dataDir = join(await makeDirectory(), "postgres");
+    const dataDir = await makeDataDirectory();
     const messages: string[] = [];
     const embedded = await start(dataDir, messages);
     await killPostgres(dataDir);
@@ -107,7 +108,7 @@ describe("the embedded Postgres (contract 2)", () => {
   });
 
   it("is left running by stop() while another process is connected, and stopped by the last one", async () => {
-    const dataDir = join(await makeDirectory(), "postgres");
+    const dataDir = await makeDataDirectory();
     const first = await start(dataDir);
     const second = startUser(dataDir);
     const connection = await second.ready;
@@ -124,7 +125,9 @@ describe("the embedded Postgres (contract 2)", () => {
   it("starts although a killed initdb left its half-made directory, and removes that", async () => {
     const dataDir = join(await makeDirectory(), "postgres");
     const killed = startUser(dataDir);
-    await until(async () => (await readdir(dataDir).catch(() => [])).some((name) => name.includes(".init-")));
+    await until("initdb works", async () =>
+      (await readdir(dataDir).catch(() => [])).some((name) => name.includes(".init-")),
+    );
     killed.process.kill("SIGKILL");
     await killed.ready.catch(() => undefined);
     expect(await readdir(dataDir)).not.toContain("pg18");
@@ -132,14 +135,14 @@ describe("the embedded Postgres (contract 2)", () => {
     const embedded = await start(dataDir);
     await ask(embedded.connection, (sql) => sql`select 1`);
     await embedded.stop();
-    await until(async () => {
+    await until("nothing half-made is left", async () => {
       await (await start(dataDir)).stop(); // the killed one's initdb may have outlived it by a moment
       return !(await readdir(dataDir)).some((name) => name.includes(".init-"));
     });
   });
 
   it("starts although the lock file names a process that is not Postgres", async () => {
-    const dataDir = join(await makeDirectory(), "postgres");
+    const dataDir = await makeDataDirectory();
     await (await start(dataDir)).stop();
     await writeFile(join(dataDir, "pg18", "postmaster.pid"), `${process.pid}\n${dataDir}\n`);
     const embedded = await start(dataDir);
@@ -147,7 +150,7 @@ describe("the embedded Postgres (contract 2)", () => {
   });
 
   it("works in a directory whose path is too long for a socket", async () => {
-    const dataDir = join(await makeDirectory(), "d".repeat(120), "postgres");
+    const dataDir = await makeDataDirectory(join(await makeDirectory(), "d".repeat(120)));
     const embedded = await start(dataDir);
     expect(Buffer.byteLength(join(embedded.connection.host, ".s.PGSQL.5432"))).toBeLessThanOrEqual(103);
     expect((await stat(join(embedded.connection.host, ".."))).mode & 0o777).toBe(0o700);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Failure } from "../../src/domain/failure.js";
-import { CallError, WorkerPool } from "../../src/git/worker-pool.js";
+import { type CallError, WorkerPool } from "../../src/git/worker-pool.js";
 import { git, UpstreamRepository } from "../support/repositories.js";
 import { Bench, Site, state, workerEntry } from "./support.js";
 

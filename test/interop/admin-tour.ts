@@ -6,7 +6,9 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { expect } from "vitest";
 import { AdminService } from "../../gen/leasehold/v1/admin_service_pb.js";
+import { until } from "../support/until.js";
 import type { Served } from "./served.js";
+import type { Ran } from "./toolchain.js";
 
 /** Some thirty processes on a machine that may have other work, in milliseconds. */
 export const tourLimitMs = 90_000;
@@ -41,22 +43,22 @@ export async function takeAdminTour(name: string, call: Call, served: Served, ma
   // Awaited further down; until then its failure is not yet ours to report.
   left.catch(() => {});
 
-  const url = served.upstream;
-  const settings = { name: "demo", url, maxWorkspaces: 2, labels: { tour: "yes" } };
+  const url = await served.makeUpstream(name);
+  const settings = { name, url, maxWorkspaces: 2, labels: { tour: name } };
   const registered = await ask(`${admin}RegisterRepository`, { repository: settings });
   expect(registered).toMatchObject({ repository: settings });
-  expect(await ask(`${admin}RefreshMirror`, { repository: "demo" })).toMatchObject({
-    repository: { name: "demo", state: "REPOSITORY_STATE_READY", defaultBranch: "main" },
+  expect(await ask(`${admin}RefreshMirror`, { repository: name })).toMatchObject({
+    repository: { name, state: "REPOSITORY_STATE_READY", defaultBranch: "main" },
   });
-  expect(await ask(`${admin}ListRepositories`, { labels: { tour: "yes" } })).toMatchObject({
-    repositories: [{ name: "demo", url }],
+  expect(await ask(`${admin}ListRepositories`, { labels: { tour: name } })).toMatchObject({
+    repositories: [{ name, url }],
   });
-  const paused = { name: "demo", repository: { paused: true }, updateMask: mask("paused") };
+  const paused = { name, repository: { paused: true }, updateMask: mask("paused") };
   expect(await ask(`${admin}UpdateRepository`, paused)).toMatchObject({ repository: { paused: true } });
-  expect(await askInVain(`${workspaces}Acquire`, { repository: "demo" })).toContain("paused");
+  expect(await askInVain(`${workspaces}Acquire`, { repository: name })).toContain("paused");
   await ask(`${admin}UpdateRepository`, { ...paused, repository: {} });
 
-  const acquired = await ask(`${workspaces}Acquire`, { repository: "demo", holder: name });
+  const acquired = await ask(`${workspaces}Acquire`, { repository: name, holder: name });
   const { workspaceId, fence } = acquired.workspace as JsonObject;
   const id = { workspaceId: workspaceId as JsonValue };
   expect(await ask(`${workspaces}Reset`, id)).toMatchObject({
@@ -65,7 +67,7 @@ export async function takeAdminTour(name: string, call: Call, served: Served, ma
   expect(await ask(`${workspaces}Reset`, { ...id, force: true })).toMatchObject({
     results: [{ workspace: id, action: "WORKSPACE_ACTION_LEASE_ENDED" }],
   });
-  const second = await ask(`${workspaces}Acquire`, { repository: "demo", holder: name, wait: "10s" });
+  const second = await ask(`${workspaces}Acquire`, { repository: name, holder: name, wait: "10s" });
   const leaseId = (second.lease as JsonObject).leaseId as JsonValue;
   expect(await ask(`${workspaces}Reclaim`, { leaseIds: [leaseId] })).toMatchObject({
     results: [{ action: "WORKSPACE_ACTION_LEASE_ENDED" }],
@@ -73,9 +75,14 @@ export async function takeAdminTour(name: string, call: Call, served: Served, ma
   expect(await ask(`${workspaces}Reset`, id)).toMatchObject({
     results: [{ workspace: id, action: "WORKSPACE_ACTION_RESET" }],
   });
-  expect(await ask(`${workspaces}ListActive`, { repository: "demo" })).not.toHaveProperty("workspaces");
+  const idle = { repository: name, states: ["WORKSPACE_STATE_IDLE"] };
+  await until("it is clean", async () => "workspaces" in (await ask(`${workspaces}ListActive`, idle)));
+  expect(await ask(`${workspaces}Reclaim`, { workspaceIds: [id.workspaceId] })).toMatchObject({
+    results: [{ workspace: id, action: "WORKSPACE_ACTION_REMOVED" }],
+  });
+  expect(await ask(`${workspaces}ListActive`, { repository: name })).not.toHaveProperty("workspaces");
 
-  expect(await ask(`${admin}RemoveRepository`, { name: "demo" })).toEqual({});
+  expect(await ask(`${admin}RemoveRepository`, { name })).toEqual({});
 
   const { host: own, owner } = await ask(`${admin}GetServerInfo`);
   expect(owner).toBe(true);
@@ -95,14 +102,6 @@ export async function takeAdminTour(name: string, call: Call, served: Served, ma
 }
 
 /** A tool's two outcomes, by its exit code. */
-export function calledBy({
-  code,
-  stdout,
-  stderr,
-}: {
-  code: number | undefined;
-  stdout: string;
-  stderr: string;
-}): Called {
+export function calledBy({ code, stdout, stderr }: Ran): Called {
   return code === 0 ? { answer: JSON.parse(stdout) as JsonObject } : { error: stderr + stdout };
 }

@@ -22,7 +22,7 @@ describe.each(Object.entries(ways))("%s", (name, flags) => {
         const url = `${served().url}/${method}`;
         return calledBy(await run(buf, ["curl", ...flags, "--data", JSON.stringify(request), url]));
       };
-      await takeAdminTour(name.replaceAll(" ", "-"), call, served());
+      await takeAdminTour(name.toLowerCase().replaceAll(" ", "-"), call, served());
     },
     tourLimitMs,
   );

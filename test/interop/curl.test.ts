@@ -28,7 +28,7 @@ describe.each(Object.entries(ways))("over %s", (name, flags) => {
         const { code, stdout } = await run(curl(), [...args, `${served().url}/${method}`]);
         return code === 0 ? { answer: JSON.parse(stdout) } : { error: stdout };
       };
-      await takeAdminTour(`curl-${name}`, call, served());
+      await takeAdminTour(`curl-${name.toLowerCase()}`, call, served());
     },
     tourLimitMs,
   );

@@ -1,10 +1,11 @@
 /** A Go client that is generated from proto/ alone, with grpc-go and with connect-go. */
-import { cpSync } from "node:fs";
+import { cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { useServed } from "./served.js";
 import { expectStory, type Story } from "./story.js";
-import { cached, contents, mayRun, mustRun, needTool, reachLimitMs, root, run } from "./toolchain.js";
+import { cached, contents } from "./tool-cache.js";
+import { mayRun, mustRun, needTool, prepareLimitMs, reachLimitMs, root, run } from "./toolchain.js";
 
 const sources = join(root, "test/interop/go");
 const proto = join(root, "proto");
@@ -13,7 +14,8 @@ const buildLimitMs = 200_000;
 
 const client = needTool("Go client", async () => {
   const version = await mayRun("go", ["env", "GOVERSION"]);
-  const directory = await cached("go-client", [version, ...contents(sources), ...contents(proto)], async (place) => {
+  const key = [version, ...contents(sources), ...contents(proto)];
+  const directory = await cached("go-client", key, prepareLimitMs, async (place) => {
     cpSync(sources, place, { recursive: true });
     await mayRun("go", ["mod", "download", ...(await requiredModules(place))], { cwd: place, limitMs: reachLimitMs });
     const env = { GOBIN: join(place, "bin") };
@@ -21,6 +23,7 @@ const client = needTool("Go client", async () => {
     await mustRun(buf, ["generate", proto], { cwd: place });
     await mustRun("go", ["vet", "."], { cwd: place, limitMs: buildLimitMs });
     await mustRun("go", ["build", "-o", "client", "."], { cwd: place, limitMs: buildLimitMs });
+    for (const made of ["bin", "gen"]) rmSync(join(place, made), { recursive: true });
   });
   return join(directory, "client");
 });

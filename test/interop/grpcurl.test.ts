@@ -1,22 +1,11 @@
 /** grpcurl, which knows no proto file: everything by reflection. */
-import { join } from "node:path";
 import { expect, test } from "vitest";
 import { calledBy, takeAdminTour, tourLimitMs } from "./admin-tour.js";
+import { makeGrpcurl } from "./grpcurl.js";
 import { useServed } from "./served.js";
-import { cached, mayRun, mustRun, needTool, reachLimitMs, run } from "./toolchain.js";
+import { mustRun, needTool, run } from "./toolchain.js";
 
-const tool = "github.com/fullstorydev/grpcurl";
-const version = "v1.9.3";
-
-const grpcurl = needTool("grpcurl", async () => {
-  const directory = await cached("grpcurl", [version], async (place) => {
-    // The registry must show that it is there within its limit; the build itself takes a minute or two.
-    await mayRun("go", ["list", "-m", `${tool}@${version}`], { cwd: place, limitMs: reachLimitMs });
-    const env = { GOBIN: place };
-    await mayRun("go", ["install", `${tool}/cmd/grpcurl@${version}`], { cwd: place, env, limitMs: 220_000 });
-  });
-  return join(directory, "grpcurl");
-});
+const grpcurl = needTool("grpcurl", makeGrpcurl);
 const served = useServed();
 
 test("F6 grpcurl lists the services over TCP and a unix socket", async () => {

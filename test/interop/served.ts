@@ -14,6 +14,8 @@ export interface Served {
   readonly directory: string;
   /** Absolute path of a repository whose README.md is `# demo`. */
   readonly upstream: string;
+  /** Another one, by name. */
+  makeUpstream(name: string): Promise<string>;
   /** Starts another server on the same database for a while, so that its host stays behind. */
   leaveHost(name: string): Promise<void>;
 }
@@ -44,6 +46,7 @@ async function serve(servers: Servers): Promise<Served> {
     socketPath,
     directory,
     upstream: upstream.url,
+    makeUpstream: async (name) => (await Upstream.make(directory, name)).url,
     leaveHost: async (host) => {
       const other = await servers.start({ databaseUrl, host });
       await other.stop();

@@ -1,17 +1,11 @@
 /**
- * Owns: foreign tools that the tests fetch and build, kept between runs.
+ * Owns: programs that are not ours: how tests ask for one that must be fetched or built, and how they run it.
  *
- * 1. What was made is kept in `$XDG_CACHE_HOME/leasehold-interop` (or `~/.cache`) under a name that changes with
- *    whatever it was made of, and appears there whole or not at all.
- * 2. A tool that this machine cannot have (no compiler, no registry) makes its tests skip, with the reason printed;
+ * 1. A tool that this machine cannot have (no compiler, no registry) makes its tests skip, with the reason printed;
  *    `LEASEHOLD_INTEROP=required` makes them fail instead. A tool that is there and does not work fails them always.
- * 3. No process outlives its limit, nor do its children.
+ * 2. No process outlives its limit, nor do its children.
  */
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, beforeEach } from "vitest";
 
@@ -19,7 +13,7 @@ import { beforeAll, beforeEach } from "vitest";
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** How long fetching and building one tool may take on a slow machine, in milliseconds. */
-const prepareLimitMs = 240_000;
+export const prepareLimitMs = 240_000;
 /** How long a registry has to show that it is there, in milliseconds. */
 export const reachLimitMs = 60_000;
 
@@ -39,7 +33,8 @@ export function needTool<T>(name: string, make: () => Promise<T>): () => T {
       tool = { missing: `no ${name}: ${error.message}` };
       process.stderr.write(`interop: skipped, ${tool.missing}\n`);
     }
-  }, prepareLimitMs);
+    // A little more, so that the limit is reported by whoever knows what took so long.
+  }, prepareLimitMs + 20_000);
   beforeEach(({ skip }) => {
     if (tool !== undefined && "missing" in tool) skip(tool.missing);
   });
@@ -47,41 +42,6 @@ export function needTool<T>(name: string, make: () => Promise<T>): () => T {
     if (tool === undefined || "missing" in tool) throw new Error(`${name} was not made`);
     return tool.made;
   };
-}
-
-/**
- * The directory in the cache that `make` filled, now or in an earlier run, with what it is made of as its key.
- * `make` fills a directory that is moved into its place afterwards.
- */
-export async function cached(
-  name: string,
-  key: readonly string[],
-  make: (directory: string) => Promise<void>,
-): Promise<string> {
-  const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "leasehold-interop");
-  const digest = createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 16);
-  const place = join(cache, `${name}-${digest}`);
-  if (existsSync(place)) return place;
-  mkdirSync(cache, { recursive: true });
-  const staging = mkdtempSync(join(cache, `.${name}-`));
-  try {
-    await make(staging);
-    renameSync(staging, place);
-  } catch (error) {
-    // Another run may have put its own into the place meanwhile: it is made of the same.
-    if (!existsSync(place)) throw error;
-  } finally {
-    rmSync(staging, { recursive: true, force: true });
-  }
-  return place;
-}
-
-/** Every file below a directory or the file itself: its path and content, for `cached`'s key. */
-export function contents(path: string): string[] {
-  if (!statSync(path).isDirectory()) return [path.slice(root.length), readFileSync(path, "utf8")];
-  return readdirSync(path)
-    .sort()
-    .flatMap((name) => contents(join(path, name)));
 }
 
 export interface Ran {

@@ -159,7 +159,7 @@ export class InMemoryServices implements Services {
       const undelivered = async () => {
         this.undelivered += 1;
       };
-      return { grant, token: `w17.4.${"t".repeat(43)}`, storeId: "store", undelivered };
+      return { grant, token: `w17.4.${"t".repeat(43)}`, storeId: "store", delivered: () => {}, undelivered };
     },
     heartbeat: async (leaseId, token, ttlMs, call) => {
       this.#note("heartbeat", { leaseId, token, ttlMs }, call);

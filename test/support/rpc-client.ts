@@ -4,7 +4,7 @@
  */
 import { type MessageInitShape, toJson } from "@bufbuild/protobuf";
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
-import { Code, type Client as ConnectClient, ConnectError, createClient } from "@connectrpc/connect";
+import { Code, type Client as ConnectClient, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { Health } from "../../gen/health/v1/health_pb.js";
@@ -43,10 +43,12 @@ interface Link {
 /** One connection, made again after the server was, on whatever port. */
 export class Client {
   readonly #address: () => string;
+  readonly #interceptors: Interceptor[];
   #link: Link | undefined;
 
-  constructor(address: () => string) {
+  constructor(address: () => string, interceptors: Interceptor[] = []) {
     this.#address = address;
+    this.#interceptors = interceptors;
   }
 
   get workspaces(): ConnectClient<typeof WorkspaceService> {
@@ -131,7 +133,8 @@ export class Client {
     if (this.#link?.address === address) return this.#link;
     this.close();
     const session = new Http2SessionManager(address, { pingIntervalMs: 10_000 });
-    const transport = createGrpcTransport({ baseUrl: address, sessionManager: session });
+    const interceptors = this.#interceptors;
+    const transport = createGrpcTransport({ baseUrl: address, sessionManager: session, interceptors });
     this.#link = {
       address,
       session,

@@ -7,13 +7,16 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, afterEach } from "vitest";
 import { connectPool, type Sql } from "../../src/postgres/client.js";
+import { clusterUser } from "../../src/postgres/embedded/cluster.js";
+import { servesCluster } from "../../src/postgres/embedded/process.js";
+import { socketDirectory, socketPort } from "../../src/postgres/embedded/socket-path.js";
 import { createDatabase } from "./database.js";
 import { Client } from "./rpc-client.js";
 import { until } from "./until.js";
@@ -155,7 +158,7 @@ export interface Servers {
   /** The URL of a database of its own on the run's Postgres, gone after the file. */
   database(): Promise<string>;
   /** For looking into a server's database and breaking things in it, past the server. */
-  sql(databaseUrl: string): Sql;
+  sql(databaseUrl: string, connections?: number): Sql;
   /** A server that serves; on a database of its own unless it is told otherwise. */
   start(options?: ServerOptions): Promise<ServerProcess>;
   /** One that is not started yet. */
@@ -206,8 +209,8 @@ export function useServers(): Servers {
   return {
     directory,
     database,
-    sql: (url) => {
-      const sql = connectPool({ url }, { max: 2, name: "test" });
+    sql: (url, max = 2) => {
+      const sql = connectPool({ url }, { max, name: "test" });
       connections.push(sql);
       return sql;
     },
@@ -217,19 +220,22 @@ export function useServers(): Servers {
   };
 }
 
-/** The embedded Postgres that serves the data directory now. */
+/** The process id of the embedded Postgres that serves the data directory now. */
 export function postgresPid(dataDir: string): number | undefined {
-  const root = join(dataDir, "postgres");
+  const cluster = join(dataDir, "postgres", "pg18");
   try {
-    for (const name of readdirSync(root)) {
-      if (!/^pg\d+$/.test(name)) continue;
-      const pid = Number.parseInt(readFileSync(join(root, name, "postmaster.pid"), "utf8"), 10);
-      if (readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(root)) return pid;
-    }
+    const pid = Number.parseInt(readFileSync(join(cluster, "postmaster.pid"), "utf8"), 10);
+    return servesCluster(pid, cluster) ? pid : undefined;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
   }
-  return undefined;
+}
+
+/** How to reach the embedded Postgres of a data directory from beside its server. */
+export async function embeddedUrl(dataDir: string): Promise<string> {
+  const host = await socketDirectory(join(dataDir, "postgres", "pg18"));
+  return `postgres://${clusterUser}@${encodeURIComponent(host)}:${socketPort}/${clusterUser}`;
 }
 
 /** Ends the embedded Postgres of a data directory without a chance to tidy up. Answers its process id. */

@@ -82,8 +82,9 @@ async function initialise(
       env: postgresEnvironment,
     });
   } catch (error) {
-    const { stderr } = error as { stderr?: string };
-    const reason = stderr?.split("\n").find((line) => line.includes("error:")) ?? (error as Error).message;
+    const { stderr, message } = error as { stderr?: string; message: string };
+    const lines = (stderr || message).trim().split("\n");
+    const reason = lines.find((line) => /error:|FATAL:/.test(line)) ?? lines.at(-1) ?? "";
     throw new Error(`initdb failed in ${staging}: ${reason.trim()}`);
   }
 }

@@ -124,6 +124,9 @@ class Supervisor implements EmbeddedPostgres {
     let failures = 0;
     await socketDirectory(clusterDir);
     for (;;) {
+      if (this.#stopping !== undefined) {
+        throw new Error("the embedded Postgres was stopped by this process");
+      }
       const presence = await probe(connection);
       if (presence === "ready") {
         this.#pid = await postmasterPid(clusterDir);

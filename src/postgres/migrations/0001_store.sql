@@ -171,6 +171,8 @@ create table tickets (
   workspace_id bigint,
   fence bigint,
   failure jsonb,
+  -- an answer with the lease was written to a caller
+  delivered bool not null default false,
   -- the server whose caller waits for it, or null since leave_time
   server_id bigint,
   leave_time timestamptz,

@@ -27,12 +27,10 @@ begin
     ticket := t.id;
     if t.digest <> p_digest then
       outcome := 'reused';
-    elsif t.state = 'LEASED' then
-      outcome := 'leased';
-    else
-      update tickets set server_id = p_server, leave_time = null where id = t.id;
-      outcome := 'joined';
+      return;
     end if;
+    update tickets set server_id = p_server, leave_time = null where id = t.id;
+    outcome := case when t.state = 'LEASED' then 'leased' else 'joined' end;
     return;
   end if;
   insert into tickets (caller, request_id, kept, digest, repository_id, host_id, spec, server_id)
@@ -61,6 +59,11 @@ begin
     update tickets set server_id = null, leave_time = clock_timestamp() where id = t.id;
   end if;
 end $$;
+
+-- an answer with the lease was written to a caller: from now on no lost answer of a replay ends it
+create function deliver_ticket(p_ticket bigint) returns void language sql as $$
+  update tickets set delivered = true, server_id = null, leave_time = clock_timestamp() where id = p_ticket and state = 'LEASED'
+$$;
 
 create function grant_ticket(p_server bigint, p_ticket bigint, p_commit text, p_head text, p_refs_version bigint, p_root text,
                              out outcome text, out place int, out workspace bigint, out granted_fence bigint,
@@ -93,7 +96,7 @@ begin
   if v_before = 0 then
     for v_id in select x.id from workspaces x
                  where x.repository_id = t.repository_id and x.host_id = t.host_id and x.state = 'IDLE' and x.commit_id = p_commit
-                 order by x.idle_time desc
+                 order by x.idle_time desc limit 50
     loop
       continue when not try_lock_workspace(v_id);
       select * into w from workspaces x where x.id = v_id and x.state = 'IDLE' for update skip locked;
@@ -102,7 +105,8 @@ begin
     if w.id is null then
       for v_id in select x.id from workspaces x
                    where x.repository_id = t.repository_id and x.host_id = t.host_id and x.state = 'IDLE'
-                   order by x.idle_time desc
+                   -- without a limit all of them would be read and sorted; few are locked by others
+                   order by x.idle_time desc limit 50
       loop
         continue when not try_lock_workspace(v_id);
         select * into w from workspaces x where x.id = v_id and x.state = 'IDLE' for update skip locked;

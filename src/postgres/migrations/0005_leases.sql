@@ -2,8 +2,36 @@
 -- 1. Whoever mints or ends a lease holds the workspace's advisory lock, and compares and sets the fence besides.
 -- 2. Lock order: workspace lock, workspace row, lease row, ticket row.
 
+-- leases and workspaces as the outside sees them
+create view lease_rows as
+  select l.workspace_id as lease_workspace, l.fence as lease_fence, r.name as lease_repository, h.name as lease_host,
+         l.revision, l.commit_id as lease_commit, l.holder, l.caller, l.labels, l.source, l.fetch_time as lease_fetch_time, l.timings,
+         (extract(epoch from l.ttl) * 1000)::float8 as ttl_ms,
+         case when l.end_time is not null then 0
+              else greatest(extract(epoch from l.expire_time - clock_timestamp()) * 1000, 0) end::float8 as remaining_ms,
+         l.acquire_time, l.expire_time, l.end_time, l.end_reason
+    from leases l
+    join workspaces w on w.id = l.workspace_id
+    join repositories r on r.id = w.repository_id
+    join hosts h on h.id = w.host_id;
+
+create view workspace_rows as
+  select w.id, r.name as repository, h.name as host, w.path, w.state, w.version, w.fence, w.commit_id, w.head, w.problem,
+         w.create_time, w.idle_time
+    from workspaces w
+    join repositories r on r.id = w.repository_id
+    join hosts h on h.id = w.host_id;
+
+-- both at once: what Acquire answers
+create view grant_rows as
+  select w.id, l.lease_repository as repository, l.lease_host as host, w.path, w.state, w.version, w.fence, w.commit_id, w.head,
+         w.problem, w.create_time, w.idle_time, l.*
+    from lease_rows l join workspaces w on w.id = l.lease_workspace;
+
+-- the lease and its workspace; nothing if the grant was lost or nobody attends the ticket
 create function activate_ticket(p_server bigint, p_ticket bigint, p_workspace bigint, p_fence bigint, p_commit text, p_head text,
-                                p_refs_version bigint, p_source text, p_fetch_time timestamptz, p_timings jsonb) returns bool
+                                p_refs_version bigint, p_source text, p_fetch_time timestamptz, p_timings jsonb)
+returns setof grant_rows
 language plpgsql as $$
 declare
   t tickets;
@@ -14,12 +42,14 @@ begin
   perform lock_workspace(p_workspace);
   select * into w from workspaces x where x.id = p_workspace for update;
   select * into t from tickets x where x.id = p_ticket for update;
+  -- LEASED by us: the reply to an earlier call was lost
   if t.state = 'LEASED' and t.workspace_id = p_workspace and t.fence = p_fence then
-    return true; -- the reply to an earlier call was lost
+    return query select * from grant_rows g where g.id = p_workspace and g.lease_fence = p_fence;
+    return;
   end if;
   if w.state <> 'PREPARING' or w.fence <> p_fence or w.worker is distinct from p_server
      or t.id is null or t.state <> 'GRANTED' or t.workspace_id <> p_workspace or t.fence <> p_fence or not is_alive(t.server_id) then
-    return false;
+    return;
   end if;
   v_ttl := make_interval(secs => (t.spec ->> 'ttlMs')::float8 / 1000);
   update workspaces x set state = 'LEASED', worker = null, claim_time = null, commit_id = p_commit, head = p_head,
@@ -30,7 +60,7 @@ begin
           p_fetch_time, p_timings, v_ttl, clock_timestamp() + v_ttl) returning * into l;
   update tickets set state = 'LEASED' where id = t.id;
   perform emit_lease('LEASE_ACQUIRED', w, 'PREPARING', l);
-  return true;
+  return query select * from grant_rows g where g.id = p_workspace and g.lease_fence = p_fence;
 end $$;
 
 -- outcome: ended, already, unknown, or live (EXPIRED only: a heartbeat came first)
@@ -54,6 +84,19 @@ begin
    where x.id = p_workspace and x.fence = p_fence returning * into w;
   perform emit_lease('LEASE_ENDED', w, 'LEASED', l);
   outcome := 'ended'; reason := p_reason;
+end $$;
+
+-- a lease that nobody was told of, and for which nobody waits any more, is released
+create function end_undelivered(p_ticket bigint) returns bool language plpgsql as $$
+declare
+  t tickets;
+begin
+  select * into t from tickets x where x.id = p_ticket;
+  if t.workspace_id is null then return false; end if;
+  perform lock_workspace(t.workspace_id);
+  select * into t from tickets x where x.id = p_ticket for update;
+  if t.state is distinct from 'LEASED' or t.delivered or t.server_id is not null then return false; end if;
+  return (select outcome from end_lease(t.workspace_id, t.fence, 'RELEASED', false, false)) = 'ended';
 end $$;
 
 -- ends overdue leases of a host, if its owner, who asks, has been well for their whole time to live
@@ -126,23 +169,3 @@ begin
   end if;
   return case when v_previous = 'LEASED' then 'ended' else 'reset' end;
 end $$;
-
--- leases and workspaces as the outside sees them
-create view lease_rows as
-  select l.workspace_id as lease_workspace, l.fence as lease_fence, r.name as lease_repository, h.name as lease_host,
-         l.revision, l.commit_id as lease_commit, l.holder, l.caller, l.labels, l.source, l.fetch_time as lease_fetch_time, l.timings,
-         (extract(epoch from l.ttl) * 1000)::float8 as ttl_ms,
-         case when l.end_time is not null then 0
-              else greatest(extract(epoch from l.expire_time - clock_timestamp()) * 1000, 0) end::float8 as remaining_ms,
-         l.acquire_time, l.expire_time, l.end_time, l.end_reason
-    from leases l
-    join workspaces w on w.id = l.workspace_id
-    join repositories r on r.id = w.repository_id
-    join hosts h on h.id = w.host_id;
-
-create view workspace_rows as
-  select w.id, r.name as repository, h.name as host, w.path, w.state, w.version, w.fence, w.commit_id, w.head, w.problem,
-         w.create_time, w.idle_time
-    from workspaces w
-    join repositories r on r.id = w.repository_id
-    join hosts h on h.id = w.host_id;

@@ -1,7 +1,8 @@
 -- Owns what leases and workspaces do since 0009 is law: guard_work begins with a lease, and no way out takes it away.
 
 create or replace function activate_ticket(p_server bigint, p_ticket bigint, p_workspace bigint, p_fence bigint, p_commit text, p_head text,
-                                           p_refs_version bigint, p_source text, p_fetch_time timestamptz, p_timings jsonb) returns bool
+                                           p_refs_version bigint, p_source text, p_fetch_time timestamptz, p_timings jsonb)
+returns setof grant_rows
 language plpgsql as $$
 declare
   t tickets;
@@ -12,12 +13,14 @@ begin
   perform lock_workspace(p_workspace);
   select * into w from workspaces x where x.id = p_workspace for update;
   select * into t from tickets x where x.id = p_ticket for update;
+  -- LEASED by us: the reply to an earlier call was lost
   if t.state = 'LEASED' and t.workspace_id = p_workspace and t.fence = p_fence then
-    return true; -- the reply to an earlier call was lost
+    return query select * from grant_rows g where g.id = p_workspace and g.lease_fence = p_fence;
+    return;
   end if;
   if w.state <> 'PREPARING' or w.fence <> p_fence or w.worker is distinct from p_server
      or t.id is null or t.state <> 'GRANTED' or t.workspace_id <> p_workspace or t.fence <> p_fence or not is_alive(t.server_id) then
-    return false;
+    return;
   end if;
   v_ttl := make_interval(secs => (t.spec ->> 'ttlMs')::float8 / 1000);
   update workspaces x set state = 'LEASED', worker = null, claim_time = null, commit_id = p_commit, head = p_head,
@@ -34,7 +37,7 @@ begin
            t.spec #>> '{restore,salvageId}'
       from repositories r, hosts h where r.id = w.repository_id and h.id = w.host_id;
   end if;
-  return true;
+  return query select * from grant_rows g where g.id = p_workspace and g.lease_fence = p_fence;
 end $$;
 
 drop function end_lease(bigint, bigint, text, bool, bool);
@@ -59,6 +62,18 @@ begin
    where x.id = p_workspace and x.fence = p_fence returning * into w;
   perform emit_lease('LEASE_ENDED', w, 'LEASED', l);
   outcome := 'ended'; reason := p_reason;
+end $$;
+
+create or replace function end_undelivered(p_ticket bigint) returns bool language plpgsql as $$
+declare
+  t tickets;
+begin
+  select * into t from tickets x where x.id = p_ticket;
+  if t.workspace_id is null then return false; end if;
+  perform lock_workspace(t.workspace_id);
+  select * into t from tickets x where x.id = p_ticket for update;
+  if t.state is distinct from 'LEASED' or t.delivered or t.server_id is not null then return false; end if;
+  return (select outcome from end_lease(t.workspace_id, t.fence, 'RELEASED', false)) = 'ended';
 end $$;
 
 create or replace function expire_leases(p_server bigint, p_host int, p_limit int) returns int language plpgsql as $$

@@ -1,0 +1,101 @@
+/**
+ * Owns: traffic. Holders that acquire with request ids, leave files, heartbeat, release, and try again while a server or
+ * its database is away, as the real client does; and the book of what they were told, to be compared with the store.
+ *
+ * 1. A holder whose call was refused for any reason but a passing one, or who finds another's files, ends with a failure.
+ */
+import { randomUUID } from "node:crypto";
+import { readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Client, type Held, isPassing } from "./rpc-client.js";
+import { until } from "./until.js";
+
+export interface TrafficOptions {
+  readonly repository: string;
+  readonly holders: number;
+  readonly client: Client;
+  /** How often each lease is renewed before it is released. */
+  readonly heartbeats?: number;
+}
+
+const retryLimitMs = 40_000;
+const retryPauseMs = 50;
+
+export class Traffic {
+  /** Leases that a holder was told of. */
+  readonly acknowledged: Held[] = [];
+  /** Leases whose release was answered. */
+  readonly released = new Set<string>();
+  readonly failures: unknown[] = [];
+  readonly #options: TrafficOptions;
+  readonly #holders: Promise<void>[];
+  #stopping = false;
+
+  constructor(options: TrafficOptions) {
+    this.#options = options;
+    this.#holders = Array.from({ length: options.holders }, (_, number) =>
+      this.#hold(number).catch((error: unknown) => void this.failures.push(error)),
+    );
+  }
+
+  /** Resolves when so many leases more have been released, and fails if a holder has. */
+  async progress(leases: number, limitMs = 60_000): Promise<void> {
+    const wanted = this.released.size + leases;
+    await until(
+      `${leases} leases more were released`,
+      () => this.failures.length > 0 || this.released.size >= wanted,
+      limitMs,
+    );
+    this.#check();
+  }
+
+  /** Lets everybody finish with the lease in hand. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(this.#holders);
+    this.#check();
+  }
+
+  #check(): void {
+    const [failure] = this.failures;
+    if (failure !== undefined) throw failure;
+  }
+
+  async #hold(number: number): Promise<void> {
+    const { client, repository, heartbeats = 3 } = this.#options;
+    while (!this.#stopping && this.failures.length === 0) {
+      const request = { repository, requestId: randomUUID(), holder: `holder ${number}`, waitMs: 30_000 };
+      const held = await persist("acquire", () => client.acquire(request));
+      this.acknowledged.push(held);
+      await mark(held, "before");
+      for (let beat = 0; beat < heartbeats; beat++) await persist("heartbeat", () => client.heartbeat(held));
+      await mark(held, "after");
+      await persist("release", () => client.release(held));
+      this.released.add(held.leaseId);
+    }
+  }
+}
+
+/** Makes the call again while what refuses it is passing. */
+export async function persist<T>(what: string, call: () => Promise<T>): Promise<T> {
+  const end = performance.now() + retryLimitMs;
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!isPassing(error) || performance.now() > end) throw new Error(`${what} failed`, { cause: error });
+      await sleep(retryPauseMs);
+    }
+  }
+}
+
+/** Leaves a file of its own, and fails if anybody else has left one in this directory. */
+export async function mark({ path, leaseId }: Held, name: string): Promise<void> {
+  await writeFile(join(path, `${name}.mark`), leaseId, { flag: "wx" });
+  await writeFile(join(path, `${leaseId}.mark`), leaseId);
+  const strangers = (await readdir(path)).filter(
+    (file) => /^w\d+\.\d+\.mark$/.test(file) && file !== `${leaseId}.mark`,
+  );
+  if (strangers.length > 0) throw new Error(`${strangers} in the workspace of ${leaseId}`);
+}

@@ -19,6 +19,9 @@ import type {
   UpstreamCredential,
 } from "../ports/git-engine.js";
 
+/** What the names of workers' home directories begin with. */
+export const homePrefix = "leasehold-worker-";
+
 /** How a worker reaches an upstream. */
 export interface UpstreamAccess {
   readonly url: string;

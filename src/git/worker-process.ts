@@ -12,7 +12,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { MirrorProgress } from "../domain/repository.js";
-import type { CallMessage, Fault, WorkerMessage } from "./protocol.js";
+import { type CallMessage, type Fault, homePrefix, type WorkerMessage } from "./protocol.js";
 
 /** Bytes of a worker's standard error that are kept for the log. */
 const keptErrorBytes = 4096;
@@ -40,7 +40,7 @@ export class WorkerProcess {
   private errors = "";
 
   constructor(entry: string) {
-    this.home = mkdtempSync(join(tmpdir(), "leasehold-worker-"));
+    this.home = mkdtempSync(join(tmpdir(), homePrefix));
     this.child = fork(entry, [], {
       serialization: "advanced",
       execArgv: [],

@@ -97,6 +97,11 @@ export function errorCode(error: unknown): string {
   return typeof error === "object" && error !== null && "code" in error ? String(error.code) : "";
 }
 
+/** Whether the connection broke, or could not be made. */
+export function isBroken(error: unknown): boolean {
+  return brokenConnection.has(errorCode(error));
+}
+
 /**
  * Runs a statement, again if the connection broke or a conflict ended it, for about two seconds.
  * Fails with DATABASE_UNAVAILABLE when the database stays away; the outcome is unknown then.

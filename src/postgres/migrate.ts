@@ -8,7 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
-import { connectPool, type PostgresConnection, type Sql, schema } from "./client.js";
+import { connectPool, isBroken, type PostgresConnection, type Sql, schema } from "./client.js";
 import { lockClass, singleton } from "./locks.js";
 
 export interface Migration {
@@ -48,6 +48,10 @@ export async function migrate(connection: PostgresConnection): Promise<number> {
     const applied = await applyPending(sql, migrations);
     await sql.unsafe("commit");
     return applied;
+  } catch (error) {
+    if (error instanceof MigrationError) throw error;
+    const { message } = error as Error;
+    throw new Error(`the database cannot be ${isBroken(error) ? "reached" : "used"}: ${message}`, { cause: error });
   } finally {
     // an open transaction is rolled back by the end of its session
     await sql.end({ timeout: 5 });

@@ -109,7 +109,8 @@ export class PostgresOwnership implements HostOwnership {
     const [row] = await this.#lockSql<{ held: boolean }[]>`
       select pg_try_advisory_lock(${lockClass.owner}::int, ${this.host.id}::int) as held`;
     if (!row?.held || this.#stop.signal.aborted) return;
-    const [owned] = await this.#sql<{ server: string }[]>`select own_host(${this.host.id}) as server`;
+    const [owned] = await this.#sql<{ server: string }[]>`
+      select own_host(${this.host.id}, ${String(this.#identity.deskId)}) as server`;
     if (!owned) return;
     this.#identity.ownerId = BigInt(owned.server);
     this.#lost = new AbortController();

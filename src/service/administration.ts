@@ -46,7 +46,7 @@ export class AdministrationService implements Administration {
     }
     const { repository } = outcome;
     // the keeper of some host makes the mirror behind the answer; what fails is stored as the problem and tried again
-    this.#deps.keeper.expectMirrors();
+    this.#deps.keeper.expect("idle", "mirrors");
     wake.hint();
     return this.#overview(repository.name);
   }
@@ -79,7 +79,7 @@ export class AdministrationService implements Administration {
     }
     const updated = await repositories.update(name, { ...changes, ...(url === undefined ? {} : { url }) });
     if (!updated) throw repositoryNotFound(name);
-    this.#deps.keeper.expectMirrors();
+    this.#deps.keeper.expect("idle", "mirrors");
     wake.hint();
     return this.#overview(name);
   }
@@ -105,6 +105,7 @@ export class AdministrationService implements Administration {
         },
       );
     }
+    this.#deps.keeper.expect("work");
     this.#deps.wake.hint();
   }
 

@@ -53,6 +53,7 @@ export class Granting {
   readonly #stopping = new AbortController();
   #polling: Promise<void> | undefined;
   #again = false;
+  #tookAhead = false;
 
   constructor(deps: GrantingDependencies) {
     this.#deps = deps;
@@ -78,6 +79,13 @@ export class Granting {
   /** Whether the ticket is being served here: its outcome is then told to its seats, and need not be asked for. */
   serves(ticketId: bigint): boolean {
     return this.#running.has(ticketId);
+  }
+
+  /** Whether a workspace was taken, since this was last asked, of a repository that wants some to be idle. */
+  tookAhead(): boolean {
+    const took = this.#tookAhead;
+    this.#tookAhead = false;
+    return took;
   }
 
   /** Serves a ticket that was opened here, without waiting to be told of it by the store. */
@@ -151,6 +159,7 @@ export class Granting {
       const granted = await this.#claim(ticket, wanted, timings);
       if (!granted) return undefined;
       this.#granted.set(ticket.ticketId, granted.key);
+      this.#tookAhead ||= repository.minIdle > 0;
       try {
         return await this.#deliver(ticket, repository, wanted, granted, timings, salvage);
       } catch (error) {

@@ -32,6 +32,9 @@ export interface KeeperDependencies {
   readonly log: Logger;
 }
 
+/** `work`: cleaning and removing; `idle`: making workspaces ahead; `mirrors`: making mirrors. */
+export type Due = "work" | "idle" | "mirrors";
+
 const atOnce = 4;
 
 export class Keeper {
@@ -41,7 +44,7 @@ export class Keeper {
   readonly #finished = new Set<(workspaceId: string) => void>();
   #looking: Promise<void> | undefined;
   #again = false;
-  #mirrorsToo = true;
+  readonly #due = new Set<Due>(["work", "idle", "mirrors"]);
   #emptying: Promise<void> | undefined;
   #trashed = true;
 
@@ -49,13 +52,14 @@ export class Keeper {
     this.#deps = deps;
   }
 
-  /** The next look is also for mirrors to make: a repository was registered or changed, elsewhere perhaps, or time has passed. */
-  expectMirrors(): void {
-    this.#mirrorsToo = true;
+  /** The next look is for this. Whoever brings it about says so, and time does, so that nothing is asked for in vain. */
+  expect(...due: readonly Due[]): void {
+    for (const one of due) this.#due.add(one);
   }
 
   /** Takes up what is due. One look at a time; a call during one makes it look once more. */
   look(): Promise<void> {
+    if (this.#deps.granting.tookAhead()) this.expect("idle");
     if (this.#looking) {
       this.#again = true;
       return this.#looking;
@@ -84,23 +88,33 @@ export class Keeper {
     do {
       this.#again = false;
       if (!this.#deps.ownership.owner) return;
-      await this.#claim();
-      if (this.#mirrorsToo) {
-        this.#mirrorsToo = false;
-        await this.#mirrorAhead();
-      }
+      if (this.#isFree && this.#due.delete("work")) await this.#claimWork();
+      if (this.#isFree && this.#due.delete("idle")) await this.#claimMissingIdle();
+      if (this.#due.delete("mirrors")) await this.#mirrorAhead();
       this.#emptyTrash();
     } while (this.#again);
   }
 
-  async #claim(): Promise<void> {
+  get #isFree(): boolean {
+    return this.#doing.size < atOnce;
+  }
+
+  async #claimWork(): Promise<void> {
     const { work, places, granting } = this.#deps;
-    const free = () => atOnce - this.#doing.size;
-    if (free() <= 0) return;
+    const limit = atOnce - this.#doing.size;
     const known = [...granting.preparing, ...[...this.#doing.values()].map((doing) => doing.key)];
-    for (const due of await work.claimWork(known, places.workspaceRoot, free())) this.#start(due);
-    if (free() <= 0) return;
-    for (const due of await work.claimMissingIdle(places.workspaceRoot, free())) this.#start(due);
+    const claimed = await work.claimWork(known, places.workspaceRoot, limit);
+    for (const due of claimed) this.#start(due);
+    // there may be more for those that are free next
+    if (claimed.length === limit) this.expect("work");
+  }
+
+  async #claimMissingIdle(): Promise<void> {
+    const { work, places } = this.#deps;
+    const limit = atOnce - this.#doing.size;
+    const claimed = await work.claimMissingIdle(places.workspaceRoot, limit);
+    for (const due of claimed) this.#start(due);
+    if (claimed.length === limit) this.expect("idle");
   }
 
   #start(due: Work): void {
@@ -166,6 +180,7 @@ export class Keeper {
         .catch(() => {}) // stored as the repository's problem
         .finally(() => {
           this.#mirroring.delete(repository.id);
+          this.expect("idle");
           wake.hint();
         });
       this.#mirroring.set(repository.id, task);

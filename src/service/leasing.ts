@@ -71,12 +71,12 @@ export class Leasing implements Workspaces {
   }
 
   async release(input: ReleaseInput, call: CallContext): Promise<Released> {
-    const { leases, salvages, wake } = this.#deps;
+    const { leases, salvages } = this.#deps;
     const key = await this.#verified(input.leaseId, input.token, call);
     const ended = await leases.end(key, "RELEASED", input.disposition);
     if (ended.kind === "unknown") throw leaseLost("", input.leaseId);
     if (ended.kind === "already" && ended.reason !== "RELEASED") throw leaseLost(ended.reason, input.leaseId);
-    if (ended.kind === "ended") wake.hint();
+    if (ended.kind === "ended") this.#workIsDue();
     const alreadyReleased = ended.kind === "already";
     if (!input.waitForClean && !alreadyReleased) {
       return { workspace: ended.workspace, alreadyReleased, fate: { kind: "pending" } };
@@ -109,7 +109,7 @@ export class Leasing implements Workspaces {
     if (selector.repository) await this.#repositoryExists(selector.repository);
     const results = await this.#deps.pool.reclaim(selector);
     if (selector.dryRun) return results;
-    this.#deps.wake.hint();
+    this.#workIsDue();
     return this.#withSalvages(results);
   }
 
@@ -118,7 +118,7 @@ export class Leasing implements Workspaces {
     const results = await this.#deps.pool.reset(selector);
     if (selector.workspaceId && results[0]?.reason === "WORKSPACE_NOT_FOUND")
       throw workspaceNotFound(selector.workspaceId);
-    this.#deps.wake.hint();
+    this.#workIsDue();
     return this.#withSalvages(results);
   }
 
@@ -126,6 +126,11 @@ export class Leasing implements Workspaces {
     const caller = limitedTo(call.caller);
     const filter = caller === undefined ? input.filter : { ...input.filter, caller };
     return this.#deps.watching.watch({ ...input, filter }, call);
+  }
+
+  #workIsDue(): void {
+    this.#deps.keeper.expect("work");
+    this.#deps.wake.hint();
   }
 
   async #verified(id: string, token: string, call: CallContext): Promise<LeaseKey> {

@@ -71,7 +71,7 @@ export class Pulse {
     const { tail, granting, keeper } = this.#deps;
     if (all || tail.isFollowed) this.#step("read events", () => tail.look());
     granting.wakeLines();
-    if (all) keeper.expectMirrors();
+    if (all) keeper.expect("work", "idle", "mirrors");
     if (all) this.#step("serve tickets", () => granting.look());
     this.#step("look for file work", () => keeper.look());
   }
@@ -81,7 +81,9 @@ export class Pulse {
     this.#look(true);
     if (ownership.owner) {
       await this.#step("expire leases", async () => {
-        if ((await leases.expire()) > 0) wake.hint();
+        if ((await leases.expire()) === 0) return;
+        keeper.expect("work");
+        wake.hint();
       });
     }
     if (ownership.owner) {

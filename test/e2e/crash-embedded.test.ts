@@ -40,7 +40,7 @@ async function expectSound(acknowledged: readonly Held[]): Promise<void> {
 it("F1 F6 kill -9 of the embedded Postgres under traffic: the server starts it again, and the traffic goes on", async () => {
   await register("postgres-killed", 4);
   const { pid } = server;
-  const traffic = new Traffic({ repository: "postgres-killed", holders: 6, client: server.client });
+  const traffic = new Traffic({ repository: "postgres-killed", holders: 6, clients: [server.client] });
   for (let round = 0; round < 3; round++) {
     await traffic.progress(4);
     const killed = killPostgres(server.dataDir);

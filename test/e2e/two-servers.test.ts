@@ -85,6 +85,37 @@ describe("on one data directory", () => {
   );
 
   it(
+    "G6 nobody waits behind the callers of an owner that was killed",
+    async () => {
+      const { databaseUrl, first, second } = await pair();
+      const { url } = await Upstream.make(root, "ghosts");
+      await first.client.admin.registerRepository({ repository: { name: "ghosts", url, maxWorkspaces: 1 } });
+      const held = await first.client.acquire({ repository: "ghosts" });
+      const waiters = [1, 2, 3].map((n) =>
+        first.client.acquire({ repository: "ghosts", waitMs: 60_000, requestId: `${n}` }),
+      );
+      for (const waiter of waiters) waiter.catch(() => {});
+      const sql = servers.sql(databaseUrl);
+      await until("three wait", async () => {
+        const [row] = await sql<{ n: number }[]>`select count(*)::int as n from tickets where state = 'WAITING'`;
+        return row?.n === 3;
+      });
+      await first.kill9();
+      await tookOver(second, takeOverMs);
+      const [row] = await sql<{ n: number }[]>`
+        select count(*)::int as n from tickets where state = 'WAITING' and is_alive(server_id)`;
+      expect(row?.n).toBe(0);
+      await second.client.releaseAndClean(held);
+      await second.client.release(await second.client.acquire({ repository: "ghosts" }));
+      // their places are kept for them all the same
+      const again = second.client.acquire({ repository: "ghosts", waitMs: 60_000, requestId: "1" });
+      await second.client.release(await again);
+      await second.stop();
+    },
+    limitMs,
+  );
+
+  it(
     "F3 a frozen owner loses its host to the second server, and does no harm when it thaws",
     async () => {
       const { databaseUrl, first, second } = await pair();

@@ -203,7 +203,7 @@ describe("restarts", () => {
         }
       }
     })();
-    const traffic = new Traffic({ repository: "restarted", holders: 4, client: restarted.client });
+    const traffic = new Traffic({ repository: "restarted", holders: 4, clients: [restarted.client] });
     await traffic.progress(4);
     await restarted.kill9();
     await restarted.start();

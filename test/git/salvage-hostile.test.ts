@@ -289,35 +289,3 @@ test("A5 names of refs and paths cannot forge a line of the report, and come bac
   const others = git(restored.path, "for-each-ref", "--format=%(objectname)", "refs/leasehold/salvaged");
   expect(others.split("\n").sort()).toEqual([first, second].sort());
 });
-
-test("A5 pipes and sockets are named and do not hold anything up", async () => {
-  const job = await start();
-  execFileSync("mkfifo", [join(job.path, "pipe"), join(job.path, ".git/refs/heads/pipe")]);
-  rmSync(join(job.path, "a.txt"));
-  execFileSync("mkfifo", [join(job.path, "a.txt")]);
-  writeFileSync(join(job.path, "file"), "x");
-  const { outcome } = await filesOf(job);
-  expect(outcome.incomplete).toEqual(["pipe", "a.txt"].map((name) => `${name}: it is a pipe, a socket or a device`));
-});
-
-test("A5 files and directories without permissions are saved and keep their permissions", async () => {
-  const job = await start();
-  writeFile(join(job.path, "closed/file"), "x\n");
-  writeFile(join(job.path, "unreadable"), "y\n");
-  const expected = worktree(job.path);
-  chmodSync(join(job.path, "closed"), 0);
-  chmodSync(join(job.path, "unreadable"), 0);
-  const outcome = await job.saved();
-  expect([
-    statSync(join(job.path, "closed")).mode & 0o777,
-    statSync(join(job.path, "unreadable")).mode & 0o777,
-  ]).toEqual([0, 0]);
-  expect(committed(job.fetched(outcome.ref), "salvaged")).toEqual(expected);
-});
-
-test("A5 a directory called .GIT is saved under a name that git takes", async () => {
-  const job = await start();
-  writeFile(join(job.path, ".GIT/config"), "x\n");
-  const fetched = job.fetched((await job.saved()).ref);
-  expect(committed(fetched, "salvaged")[".GIT.salvaged/config"]).toBe("100644 x\n");
-});

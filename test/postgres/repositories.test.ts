@@ -94,3 +94,18 @@ test("G9 workspaces are made ahead up to min_idle, within max_workspaces, and no
   expect(made.map((due) => due.kind)).toEqual(["make", "make", "make"]);
   expect(await store.work.claimMissingIdle("/workspaces", 10)).toEqual([]);
 });
+
+test("a repository that is removed while its workspaces are being made or cleaned goes all the same", async () => {
+  const { store } = fixture;
+  await store.repositories.update("demo", { minIdle: 1 });
+  const [making] = await store.work.claimMissingIdle("/workspaces", 1);
+  if (!making) throw new Error("nothing is made ahead");
+  expect(await store.repositories.remove("demo", false)).toEqual({ kind: "removing" });
+  await store.work.finishWork(making.key, { kind: "idle", commit: "", head: "", refsVersion: 1n });
+  expect(await store.repositories.finishRemovals()).toEqual([]);
+  const [removing] = await store.work.claimWork([], "/workspaces", 1);
+  expect(removing?.kind).toBe("remove");
+  await store.work.finishWork(making.key, { kind: "retired" });
+  await store.work.finishWork(removing?.key ?? making.key, { kind: "retired" });
+  expect(await store.repositories.finishRemovals()).toEqual(["demo"]);
+});

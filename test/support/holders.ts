@@ -8,19 +8,25 @@ import { randomUUID } from "node:crypto";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Client, type Held, isPassing } from "./rpc-client.js";
+import { type Client, type Held, isPassing, readRefusal } from "./rpc-client.js";
 import { until } from "./until.js";
 
 export interface TrafficOptions {
   readonly repository: string;
   readonly holders: number;
-  readonly client: Client;
+  /** Servers of one database; a call that is made again goes to the next one. */
+  readonly clients: readonly Client[];
+  /** On which host; the default is that of the answering server. */
+  readonly host?: string;
   /** How often each lease is renewed before it is released. */
   readonly heartbeats?: number;
 }
 
-const retryLimitMs = 40_000;
+const retryLimitMs = 60_000;
 const retryPauseMs = 50;
+/** A frozen server answers nothing: then the call is made again. */
+const answerLimitMs = 12_000;
+const waitMs = 10_000;
 
 export class Traffic {
   /** Leases that a holder was told of. */
@@ -31,6 +37,7 @@ export class Traffic {
   readonly #options: TrafficOptions;
   readonly #holders: Promise<void>[];
   #stopping = false;
+  #calls = 0;
 
   constructor(options: TrafficOptions) {
     this.#options = options;
@@ -63,17 +70,39 @@ export class Traffic {
   }
 
   async #hold(number: number): Promise<void> {
-    const { client, repository, heartbeats = 3 } = this.#options;
+    const { heartbeats = 3 } = this.#options;
     while (!this.#stopping && this.failures.length === 0) {
-      const request = { repository, requestId: randomUUID(), holder: `holder ${number}`, waitMs: 30_000 };
-      const held = await persist("acquire", () => client.acquire(request));
+      const held = await this.#acquire(number);
+      if (!held) continue;
       this.acknowledged.push(held);
       await mark(held, "before");
-      for (let beat = 0; beat < heartbeats; beat++) await persist("heartbeat", () => client.heartbeat(held));
+      const { leaseId, leaseToken } = held;
+      const proof = { leaseId, leaseToken };
+      for (let beat = 0; beat < heartbeats; beat++) {
+        await this.#persist("heartbeat", ({ workspaces }, options) => workspaces.heartbeat(proof, options));
+      }
       await mark(held, "after");
-      await persist("release", () => client.release(held));
-      this.released.add(held.leaseId);
+      await this.#persist("release", ({ workspaces }, options) => workspaces.release(proof, options));
+      this.released.add(leaseId);
     }
+  }
+
+  /** Undefined if the request's lease was released because no answer had reached its caller for too long. */
+  async #acquire(number: number): Promise<Held | undefined> {
+    const { repository, host = "" } = this.#options;
+    const request = { repository, host, requestId: randomUUID(), holder: `holder ${number}`, waitMs };
+    try {
+      return await this.#persist("acquire", (client, { timeoutMs }) => client.acquire(request, undefined, timeoutMs));
+    } catch (error) {
+      const { reason, metadata } = readRefusal((error as Error).cause);
+      if (reason === "LEASE_LOST" && metadata.end_reason === "RELEASED") return undefined;
+      throw error;
+    }
+  }
+
+  #persist<T>(what: string, call: (client: Client, options: { timeoutMs: number }) => Promise<T>): Promise<T> {
+    const { clients } = this.#options;
+    return persist(what, () => call(clients[this.#calls++ % clients.length] as Client, { timeoutMs: answerLimitMs }));
   }
 }
 

@@ -188,7 +188,8 @@ export function readRefusal(thrown: unknown): Refusal {
 /** Whether a caller may try again: the server was away, or said so. */
 export function isPassing(thrown: unknown): boolean {
   const { code, retryMs, reason } = readRefusal(thrown);
-  return reason === "" ? code !== Code.InvalidArgument : retryMs !== undefined || code === Code.Unavailable;
+  if (reason === "") return code !== Code.InvalidArgument;
+  return retryMs !== undefined || [Code.Unavailable, Code.DeadlineExceeded, Code.Canceled].includes(code);
 }
 
 /** For messages of failed tests. */

@@ -110,7 +110,7 @@ export class ServerProcess {
     if (host !== undefined) args.push("--host", host);
     const inherited = Object.entries(process.env).filter(([name]) => !/^(LEASEHOLD_|DATABASE_|GIT_)/.test(name));
     const child = spawn(process.execPath, [main, ...args, ...flags], {
-      cwd: resolve(this.dataDir, ".."),
+      cwd: tmpdir(),
       env: { ...Object.fromEntries(inherited), ...(databaseUrl && { DATABASE_URL: databaseUrl }), ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -227,7 +227,8 @@ export function postgresPid(dataDir: string): number | undefined {
     const pid = Number.parseInt(readFileSync(join(cluster, "postmaster.pid"), "utf8"), 10);
     return servesCluster(pid, cluster) ? pid : undefined;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw error;
   }
 }

@@ -6,7 +6,10 @@
  * 2. Only the server ends it: signals that a terminal or a service manager sends to the whole group are ignored,
  *    so that calls finish while the server drains.
  */
-import type { CallMessage, Operations, WorkerMessage } from "../protocol.js";
+import { rmSync } from "node:fs";
+import { homedir } from "node:os";
+import { basename } from "node:path";
+import { type CallMessage, homePrefix, type Operations, type WorkerMessage } from "../protocol.js";
 import { cleanWorkspace } from "./clean.js";
 import { discardWorkspace } from "./discard.js";
 import { toFault } from "./fault.js";
@@ -37,7 +40,12 @@ function send(message: WorkerMessage): void {
   process.send?.(message, undefined, undefined, () => {});
 }
 
-process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+process.on("disconnect", () => {
+  // the server removes this process's home, unless it was killed
+  const home = homedir();
+  if (basename(home).startsWith(homePrefix)) rmSync(home, { recursive: true, force: true });
+  process.kill(process.pid, "SIGKILL");
+});
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 
 process.on("message", (message: CallMessage) => {

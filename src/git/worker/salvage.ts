@@ -77,8 +77,10 @@ async function salvageOne(
   target: LimitedPack,
   other: Saved | undefined,
 ): Promise<Saved | undefined> {
-  const { mirror, from } = request;
+  const { mirror } = request;
   const trusted = readTrustedIndex(request.trustedIndex);
+  // a kill may have come between the checkout and the row that tells of it
+  const from = trusted?.commit ?? request.from;
   const find = (withoutHead: boolean): Promise<Work> =>
     findWork({ path, mirror, from, trusted, work: join(staging, "work"), withoutHead });
   let work = await find(false);

@@ -17,6 +17,8 @@ create table hosts (
   -- id of the data directory that this name was given to
   data_id uuid not null,
   server_id bigint,
+  -- the row in servers that attends the tickets of the owner's callers
+  desk_id bigint,
   -- since when its owner has reached the database without a break
   well_time timestamptz,
   seen_time timestamptz,

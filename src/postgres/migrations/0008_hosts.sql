@@ -14,12 +14,15 @@ begin
 end $$;
 
 -- the caller holds the host's session lock; answers the id under which it owns the host from now on
-create function own_host(p_host int) returns bigint language plpgsql as $$
+create function own_host(p_host int, p_desk bigint) returns bigint language plpgsql as $$
 declare
   v_server bigint;
 begin
   insert into servers (host_id) values (p_host) returning id into v_server;
-  update hosts set server_id = v_server, well_time = clock_timestamp(), seen_time = clock_timestamp() where id = p_host;
+  -- the owner before is most likely dead, and nobody need wait behind its callers; if not, it attends them again
+  update tickets t set server_id = null, leave_time = clock_timestamp()
+    from hosts h where h.id = p_host and h.desk_id <> p_desk and t.server_id = h.desk_id and t.state in ('OPEN', 'WAITING');
+  update hosts set server_id = v_server, desk_id = p_desk, well_time = clock_timestamp(), seen_time = clock_timestamp() where id = p_host;
   insert into outbox (kind, host) select 'HOST_JOINED', h.name from hosts h where h.id = p_host;
   return v_server;
 end $$;

@@ -111,7 +111,7 @@ export type Event = Message<"leasehold.v1.Event"> & {
   reason: LeaseEndReason;
 
   /**
-   * The workspace's state before; unspecified where it did not exist or did not change.
+   * The workspace's state before; unspecified where it did not exist, and equal to `state` where it did not change.
    *
    * @generated from field: leasehold.v1.WorkspaceState previous_state = 13;
    */
@@ -139,8 +139,8 @@ export type Event = Message<"leasehold.v1.Event"> & {
   eventTime?: Timestamp | undefined;
 
   /**
-   * The salvage that was made, restored, discarded or has expired; otherwise empty. Such an event does not
-   * change its workspace and so does not raise its version, which is 0 for one that was discarded or has expired.
+   * The salvage that was made, restored, discarded or has expired; otherwise empty. Such an event does not change
+   * its workspace: state and version are as they were, and unset where the workspace was forgotten.
    *
    * @generated from field: string salvage_id = 17;
    */

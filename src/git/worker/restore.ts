@@ -19,7 +19,7 @@ import { IndexFile } from "./index-file.js";
 import { formatIndexFile, type WrittenEntry } from "./index-writer.js";
 import { ObjectStore, readFrom } from "./object-store.js";
 import { PackWriter } from "./pack-writer.js";
-import { isFile } from "./place.js";
+import { beside, isFile } from "./place.js";
 import { replaceFile } from "./replace-file.js";
 import { restoreRefs } from "./restore-refs.js";
 import { type ParsedReport, parseReport } from "./salvage-report.js";
@@ -54,7 +54,7 @@ export async function restoreSalvage(request: RestoreSalvageRequest): Promise<vo
 /** Invariant 2. */
 function bringObjects(store: ObjectStore, report: ParsedReport, path: string): void {
   const objects = join(path, ".git", "objects");
-  const work = `${path}.git-restore`;
+  const work = path + beside.restored;
   removeTree(work);
   const known = ObjectStore.of(objects);
   const pack = new PackWriter(work);

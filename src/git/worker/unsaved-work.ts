@@ -36,7 +36,7 @@ export interface WorkRequest {
   /** The workspace. */
   readonly path: string;
   readonly mirror: string;
-  /** The commit that was checked out; empty if unknown or none. */
+  /** The commit that was checked out; empty if unknown or none. Not looked at where there is a trusted index. */
   readonly from: string;
   readonly trusted: TrustedIndex | undefined;
   /** An absent directory to work in; the caller removes it. */
@@ -159,7 +159,8 @@ function chooseBase(
 ): { readonly base: WorkBase; readonly rules: BaseFiles } {
   const readTree = (id: string): Buffer => readFrom(stores, id, "tree");
   const treeOf = (commit: string): string => parseCommit(readFrom(stores, commit, "commit")).tree;
-  const fromTree = request.from === "" ? undefined : attempt(() => treeOf(request.from));
+  const prepared = request.trusted?.commit ?? request.from;
+  const fromTree = prepared === "" ? undefined : attempt(() => treeOf(prepared));
   const index = indexOf(fromTree, request.trusted, readTree);
   const head = request.withoutHead ? undefined : git?.tips.find((tip) => tip.kind === "head")?.id;
   const filesOf = (tree: string | undefined): BaseFiles => new BaseFiles(index, fromTree, tree, readTree);
@@ -167,7 +168,7 @@ function chooseBase(
     const tree = commit === undefined ? undefined : treeOf(commit);
     return { commit, tree, isHead, files: filesOf(tree) };
   };
-  const from = fromTree === undefined ? undefined : request.from;
+  const from = fromTree === undefined ? undefined : prepared;
   const base = (head !== undefined && attempt(() => baseAt(head, true))) || baseAt(from, false);
   const ruling = knownAncestor(base.commit, mirror, stores) ?? from;
   const rulingTree = ruling === undefined ? undefined : treeOf(ruling);

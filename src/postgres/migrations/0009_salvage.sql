@@ -44,12 +44,18 @@ update workspaces w set guard_work = true
  where w.state = 'LEASED'
     or (w.state in ('CLEANING', 'QUARANTINED') and exists (select from leases l where l.workspace_id = w.id));
 
-create function emit_salvage(p_kind text, p_salvage salvages, p_version bigint, p_state text, p_detail text) returns void language sql as $$
-  insert into outbox (kind, repository, host, workspace_id, version, lease_fence, fence, holder, caller, labels, reason, state,
-                      salvage_id, detail)
-  values (p_kind, p_salvage.repository, p_salvage.host, p_salvage.workspace_id, p_version, nullif(p_salvage.fence, 0), p_salvage.fence,
-          p_salvage.holder, p_salvage.caller, p_salvage.labels, p_salvage.reason, p_state, p_salvage.id, p_detail)
-$$;
+-- no transition of its workspace: version and state are as they were; the lock keeps the order of that workspace's events
+create function emit_salvage(p_kind text, p_salvage salvages, p_detail text) returns void language plpgsql as $$
+declare
+  w workspaces;
+begin
+  select * into w from workspaces x where x.id = p_salvage.workspace_id for share;
+  insert into outbox (kind, repository, host, workspace_id, version, lease_fence, fence, holder, caller, labels, reason,
+                      previous_state, state, salvage_id, detail)
+  values (p_kind, p_salvage.repository, p_salvage.host, p_salvage.workspace_id, coalesce(w.version, 0), nullif(p_salvage.fence, 0),
+          p_salvage.fence, p_salvage.holder, p_salvage.caller, p_salvage.labels, p_salvage.reason, w.state, w.state,
+          p_salvage.id, p_detail);
+end $$;
 
 -- the newest lease of a workspace: the one whose work it holds while it has guard_work
 create function last_lease(p_workspace bigint) returns leases language sql stable as $$
@@ -84,7 +90,7 @@ begin
     from hosts h where h.id = w.host_id
       on conflict (id) do nothing returning * into s;
   if s.id is not null then
-    perform emit_salvage('SALVAGE_CREATED', s, w.version, w.state, format('%s files, %s commits', s.files, s.commits));
+    perform emit_salvage('SALVAGE_CREATED', s, format('%s files, %s commits', s.files, s.commits));
     return true;
   end if;
   -- the reply to an earlier call was lost, or the lease is forgotten and left work before
@@ -100,7 +106,7 @@ declare
 begin
   update salvages x set removal = 'DISCARDED' where x.id = p_id and x.removal is null returning * into s;
   if not found then return false; end if;
-  perform emit_salvage('SALVAGE_DISCARDED', s, 0, null, '');
+  perform emit_salvage('SALVAGE_DISCARDED', s, '');
   return true;
 end $$;
 
@@ -116,7 +122,7 @@ begin
             order by x.expire_time limit p_limit for update of x skip locked
   loop
     update salvages x set removal = 'EXPIRED' where x.id = s.id;
-    perform emit_salvage('SALVAGE_EXPIRED', s, 0, null, '');
+    perform emit_salvage('SALVAGE_EXPIRED', s, '');
     n := n + 1;
   end loop;
   delete from salvages x using hosts h where h.id = x.host_id and h.removed and x.removal is not null;

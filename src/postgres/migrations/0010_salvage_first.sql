@@ -32,8 +32,9 @@ begin
   update tickets set state = 'LEASED' where id = t.id;
   perform emit_lease('LEASE_ACQUIRED', w, 'PREPARING', l);
   if t.spec ? 'restore' then
-    insert into outbox (kind, repository, host, workspace_id, version, lease_fence, fence, holder, caller, labels, state, salvage_id)
-    select 'SALVAGE_RESTORED', r.name, h.name, w.id, w.version, l.fence, l.fence, l.holder, l.caller, l.labels, w.state,
+    insert into outbox (kind, repository, host, workspace_id, version, lease_fence, fence, holder, caller, labels, previous_state, state,
+                        salvage_id)
+    select 'SALVAGE_RESTORED', r.name, h.name, w.id, w.version, l.fence, l.fence, l.holder, l.caller, l.labels, w.state, w.state,
            t.spec #>> '{restore,salvageId}'
       from repositories r, hosts h where r.id = w.repository_id and h.id = w.host_id;
   end if;
@@ -138,7 +139,7 @@ begin
   end if;
   if p_abandon then
     update workspaces x set guard_work = false where x.id = w.id;
-    perform emit_workspace('WORK_ABANDONED', w, v_previous, '');
+    perform emit_workspace('WORK_ABANDONED', w, w.state, '');
   end if;
   return case when v_previous = 'LEASED' then 'ended' else 'reset' end;
 end $$;

@@ -95,9 +95,10 @@ export class Adapter {
 
   /** Invariant 3: after the time has passed, the call ends unless `isDone`. */
   #limit(response: NodeResponse, isDone: () => boolean): void {
+    // not to hold up the end of the process: a response that is closed already does not say so again
     const timer = setTimeout(() => {
       if (!isDone()) destroy(response);
-    }, this.#options.requestTimeoutMs);
+    }, this.#options.requestTimeoutMs).unref();
     response.once("close", () => clearTimeout(timer));
   }
 

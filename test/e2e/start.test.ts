@@ -6,7 +6,7 @@ import { Code } from "@connectrpc/connect";
 import { beforeAll, describe, expect, it } from "vitest";
 import { HealthCheckResponse_ServingStatus as Status } from "../../gen/health/v1/health_pb.js";
 import { deadPort, serveGit } from "../support/git-http.js";
-import { refusal } from "../support/rpc-client.js";
+import { Client, refusal } from "../support/rpc-client.js";
 import { type ServerOptions, type ServerProcess, useServers } from "../support/server.js";
 import { until } from "../support/until.js";
 import { Upstream } from "../support/upstream.js";
@@ -206,6 +206,33 @@ describe("the end", () => {
       expect((await server.finished).status).toBe(143);
       expect(performance.now() - started).toBeLessThan(6_000);
       await lost;
+    },
+    limitMs,
+  );
+
+  it(
+    "F3 calls that were broken off before do not hold up the end",
+    async () => {
+      const server = await servers.start();
+      const { client } = server;
+      const { url } = await Upstream.make(root, "broken-off");
+      await client.admin.registerRepository({ repository: { name: "broken-off", url, maxWorkspaces: 1 } });
+      const { leaseId, leaseToken } = await client.acquire({ repository: "broken-off" });
+      const gone = new AbortController();
+      const aborted = refusal(client.acquire({ repository: "broken-off", waitMs: 60_000 }, gone.signal));
+      const other = new Client(() => server.address);
+      const cut = refusal(other.acquire({ repository: "broken-off", waitMs: 60_000 }));
+      await until("both wait", async () => {
+        const refused = await refusal(client.acquire({ repository: "broken-off", waitMs: 1 }));
+        return refused.metadata.position === "3";
+      });
+      gone.abort();
+      other.close();
+      await Promise.all([aborted, cut]);
+      await refusal(client.workspaces.release({ leaseId, leaseToken, waitForClean: true }, { timeoutMs: 1 }));
+      const started = performance.now();
+      await server.stop();
+      expect(performance.now() - started).toBeLessThan(8_000);
     },
     limitMs,
   );

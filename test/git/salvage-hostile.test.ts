@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import {
   appendFileSync,
   chmodSync,
@@ -6,7 +5,6 @@ import {
   mkdirSync,
   readdirSync,
   rmSync,
-  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -47,14 +45,6 @@ function work(path: string): { readonly first: string; readonly second: string; 
   const first = commit("one");
   const second = commit("two");
   return { first, second, blob: git(path, "rev-parse", "HEAD:two") };
-}
-
-/** The files must be there, whatever else is not. */
-async function filesOf(job: Job) {
-  const outcome = await job.saved();
-  const fetched = job.fetched(outcome.ref);
-  expect(committed(fetched, "salvaged")).toEqual(worktree(job.path));
-  return { outcome, fetched };
 }
 
 describe("A5 nothing of anybody else gets into a salvage:", () => {

@@ -58,10 +58,9 @@ export class ServerProcess {
     return log.split("\n").filter((line) => /"level":"(warn|error|fatal)"/.test(line));
   }
 
-  /** Resident memory of the server's own process, in MB. */
-  async memoryMb(): Promise<number> {
-    const status = await readFile(`/proc/${this.#child.pid}/status`, "utf8");
-    return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? Number.NaN) / 1024;
+  /** Of the server's own process; its workers and its Postgres are others. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   async stop(): Promise<void> {

@@ -21,7 +21,7 @@ export const full: Sizes = {
   bigFiles: 50_000,
   smallFiles: 500,
   quickRounds: 40,
-  slowRounds: 4,
+  slowRounds: 5,
   windowMs: 1_500,
   windows: 5,
   watchers: 500,

@@ -4,11 +4,13 @@
  */
 import { CountedUpstream } from "../harness/counted-upstream.js";
 import type { Leaseholder } from "../harness/leaseholder.js";
+import { rounds } from "../harness/rounds.js";
 import type { Row } from "../harness/row.js";
 import { summarise, timed } from "../harness/samples.js";
 
 const many = 64;
 const few = 8;
+const seconds = 50;
 
 export const burst: Row = {
   name: "burst",
@@ -20,7 +22,7 @@ export const burst: Row = {
     await bench.register("burst", upstream.url, many);
     const leaseholder = await bench.leaseholder();
     const series = { many: { ms: [] as number[], fetches: [] as number[] }, few: [] as number[] };
-    for (let round = 0; round < bench.sizes.slowRounds; round++) {
+    for (const round of rounds(bench.sizes.slowRounds, seconds)) {
       bench.say(`round ${round + 1}`);
       series.few.push(await acquireAtOnce(leaseholder, few));
       const before = upstream.fetches;

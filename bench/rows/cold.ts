@@ -4,8 +4,11 @@ import { join } from "node:path";
 import { WorkspaceSource } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { git } from "../harness/git-command.js";
 import { expectSource } from "../harness/leaseholder.js";
+import { rounds } from "../harness/rounds.js";
 import type { Row } from "../harness/row.js";
 import { summarise, timed, timeOf } from "../harness/samples.js";
+
+const seconds = 60;
 
 export const cold: Row = {
   name: "cold",
@@ -19,7 +22,7 @@ export const cold: Row = {
     const fresh = join(bench.directory, "fresh");
     const ours: number[] = [];
     const peers: number[] = [];
-    for (let round = 0; round < bench.sizes.slowRounds; round++) {
+    for (const round of rounds(bench.sizes.slowRounds, seconds)) {
       bench.say(`round ${round + 1}`);
       const { ms, result } = await timed(() => leaseholder.acquire("cold"));
       expectSource(result, WorkspaceSource.CREATED);

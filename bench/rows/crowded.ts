@@ -7,10 +7,12 @@ import { join } from "node:path";
 import { connectPool } from "../../src/postgres/client.js";
 import { startEmbeddedPostgres } from "../../src/postgres/embedded/embedded-postgres.js";
 import { CrowdedStore } from "../harness/crowded-store.js";
+import { rounds } from "../harness/rounds.js";
 import type { Row } from "../harness/row.js";
 import { summarise } from "../harness/samples.js";
 
-const rounds = 300;
+const most = 300;
+const seconds = 50;
 
 export const crowded: Row = {
   name: "crowded",
@@ -34,8 +36,8 @@ export const crowded: Row = {
     await admin.end();
     const [many, less] = stores as [CrowdedStore, CrowdedStore];
     const samples = { grant: [[], []] as number[][], moved: [[], []] as number[][], whole: [[], []] as number[][] };
-    bench.say(`${rounds} rounds`);
-    for (let round = 0; round < rounds; round++) {
+    bench.say(`up to ${most} rounds`);
+    for (const _ of rounds(most, seconds)) {
       for (const [which, store] of [many, less].entries()) {
         const warm = await store.acquire(store.known);
         samples.grant[which]?.push(warm.grantMs);

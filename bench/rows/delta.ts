@@ -8,11 +8,13 @@ import { join } from "node:path";
 import { WorkspaceSource } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { git } from "../harness/git-command.js";
 import { expectSource } from "../harness/leaseholder.js";
+import { rounds } from "../harness/rounds.js";
 import type { Row } from "../harness/row.js";
 import { summarise, timed, timeOf } from "../harness/samples.js";
 import { Steps } from "../harness/steps.js";
 
 const changed = 100;
+const seconds = 80;
 
 export const delta: Row = {
   name: "delta",
@@ -28,7 +30,7 @@ export const delta: Row = {
     const moved: number[] = [];
     const cloned: number[] = [];
     const steps = new Steps();
-    for (let round = 0; round < bench.sizes.slowRounds; round++) {
+    for (const round of rounds(bench.sizes.slowRounds, seconds)) {
       bench.say(`round ${round + 1}`);
       await upstream.change(changed);
       const { ms, result } = await timed(() => leaseholder.acquire("big", true));

@@ -3,12 +3,14 @@ import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { git } from "../harness/git-command.js";
+import { rounds } from "../harness/rounds.js";
 import type { Row } from "../harness/row.js";
 import { summarise, timeOf } from "../harness/samples.js";
 import type { Upstream } from "../harness/upstream.js";
 
 const dirtyFiles = 200;
 const ignoredFiles = 2_000;
+const seconds = 60;
 
 export const release: Row = {
   name: "release",
@@ -21,7 +23,7 @@ export const release: Row = {
     await leaseholder.release(await leaseholder.acquire("big", true));
     const ours: number[] = [];
     const peers: number[] = [];
-    for (let round = 0; round < bench.sizes.slowRounds + 2; round++) {
+    for (const round of rounds(bench.sizes.slowRounds, seconds)) {
       bench.say(`round ${round + 1}`);
       const held = await leaseholder.acquire("big");
       makeDirty(held.path, upstream, round);

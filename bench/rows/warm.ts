@@ -5,9 +5,12 @@
  */
 import { WorkspaceSource } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { expectSource, type Leaseholder } from "../harness/leaseholder.js";
+import { rounds } from "../harness/rounds.js";
 import type { Row } from "../harness/row.js";
 import { summarise, timed } from "../harness/samples.js";
 import { Steps } from "../harness/steps.js";
+
+const seconds = 90;
 
 interface Series {
   readonly client: number[];
@@ -26,8 +29,8 @@ export const warm: Row = {
     const big: Series = { client: [], server: [], steps: new Steps() };
     const small: Series = { client: [], server: [], steps: new Steps() };
     for (const repository of ["big", "small"]) await leaseholder.release(await leaseholder.acquire(repository, true));
-    bench.say(`acquiring ${quickRounds} times each`);
-    for (let round = 0; round < quickRounds; round++) {
+    bench.say(`acquiring up to ${quickRounds} times each`);
+    for (const _ of rounds(quickRounds, seconds)) {
       await acquireOnce(leaseholder, "big", big);
       await acquireOnce(leaseholder, "small", small);
     }

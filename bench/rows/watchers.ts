@@ -9,6 +9,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { WatchResponseSchema, WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { Leaseholder } from "../harness/leaseholder.js";
+import { memoryMb, processorMs } from "../harness/process-cost.js";
 import type { Row } from "../harness/row.js";
 import { RpcClient } from "../harness/rpc-client.js";
 import { summarise } from "../harness/samples.js";
@@ -42,20 +43,21 @@ export const watchers: Row = {
       },
       () => {},
     );
-    const before = await server.memoryMb();
+    const before = await memoryMb(server.pid);
     const all = Array.from({ length: count }, () => new Watcher(client));
     await Promise.all(all.map((watcher) => watcher.ready));
     bench.say(`${count} streams are open; ${watchSeconds} s of events`);
-    const memory = [await server.memoryMb()];
+    const spent = await processorMs(server.pid);
+    const memory = [await memoryMb(server.pid)];
     const leases: Promise<void>[] = [];
     for (let i = 0; i < (watchSeconds * eventsPerSecond) / eventsPerLease; i++) {
       leases.push(leaseOnce(leaseholder));
       await delay((1_000 * eventsPerLease) / eventsPerSecond);
-      if (i % 10 === 0) memory.push(await server.memoryMb());
+      if (i % 10 === 0) memory.push(await memoryMb(server.pid));
     }
     await Promise.all(leases);
     const newest = await seenByAll(all);
-    memory.push(await server.memoryMb());
+    memory.push(await memoryMb(server.pid));
     const latencies: number[] = [];
     let lost = 0;
     for (const watcher of all) {
@@ -67,7 +69,10 @@ export const watchers: Row = {
       }
     }
     stopTimes();
-    bench.say(`${latencies.length} deliveries of ${times.size} events`);
+    const each = ((await processorMs(server.pid)) - spent) / latencies.length;
+    bench.say(
+      `${latencies.length} deliveries of ${times.size} events; the server's processor: ${each.toFixed(3)} ms each`,
+    );
     return [
       {
         what: `events that any of ${count} watchers missed`,

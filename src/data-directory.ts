@@ -18,7 +18,8 @@ export async function openDataDirectory(path: string, others: readonly string[])
   await makeDirectory(root);
   // 0711: others may pass through to a workspace whose path they were given, and may list nothing
   await chmod(root, 0o711);
-  for (const name of ["indexes", "trash", "mirrors"]) await mkdir(join(root, name), { recursive: true, mode: 0o700 });
+  for (const name of ["indexes", "trash", "mirrors", "salvages"])
+    await mkdir(join(root, name), { recursive: true, mode: 0o700 });
   await mkdir(join(root, "workspaces"), { recursive: true, mode: 0o711 });
   for (const other of others) await makeDirectory(resolve(other));
   return { path: root, id: await readOrMakeId(join(root, "id")) };

@@ -118,6 +118,15 @@ describe("the architecture", () => {
     expect(matches(store, /\.\s*(begin|reserve)\s*[(<]/)).toEqual([]);
   });
 
+  it("destroys nothing of a workspace but through the one door, which salvages first", () => {
+    const others = sources.filter(({ path }) => path.startsWith("src/service/") && path !== "src/service/salvaging.ts");
+    expect(matches(others, /\b(cleanWorkspace|discardWorkspace)\b/)).toEqual([]);
+    // nor is a file removed past the engine
+    expect(forbidden(others, (_file, to) => !/^node:(fs|child_process)/.test(to))).toEqual([]);
+    const door = sources.filter(({ path }) => path === "src/service/salvaging.ts");
+    expect(matches(door, /\bsalvageWork\b/)).not.toEqual([]);
+  });
+
   it("has no file of more than 300 lines", () => {
     const lengths = everything.map(({ path, text }) => ({ path, lines: text.split("\n").length - 1 }));
     expect(lengths.filter(({ lines }) => lines > 300)).toEqual([]);

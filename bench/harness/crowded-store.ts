@@ -20,7 +20,7 @@ export class CrowdedStore {
   static async open(connection: PostgresConnection, workspaces: number): Promise<CrowdedStore> {
     const store = await openStore({ connection, direct: connection, hostName: "bench", dataId: randomUUID() });
     await store.ownership.start();
-    const settings = { minIdle: 0, stablePath: false, credential: "", labels: {}, paused: false };
+    const settings = { minIdle: 0, stablePath: false, credential: "", labels: {}, paused: false, salvageTtlMs: 1_000 };
     const url = "/srv/crowded.git";
     const registered = await store.repositories.register("crowded", { ...settings, url, maxWorkspaces: 1_000_000 });
     if (registered.kind !== "registered") throw new Error("a fresh database has a repository");
@@ -53,7 +53,7 @@ export class CrowdedStore {
     const lease = await tickets.activate({ ticketId, key: granted.key, ...wanted, source: "WARM", timings: [] });
     if (!lease) throw new Error("a lease was not activated");
     const wholeMs = performance.now() - start;
-    await leases.end(granted.key, "RELEASED", "CLEAN", false);
+    await leases.end(granted.key, "RELEASED", "CLEAN");
     for (const due of await work.claimWork([], root, 10)) {
       await work.finishWork(due.key, { kind: "idle", ...wanted, commit: this.known });
     }

@@ -1,4 +1,4 @@
-/** Owns the options that say what to lease; `acquire` and `run` share them. */
+/** Owns the options that say what to lease; `acquire`, `run` and `salvage restore` share them. */
 import { type Command, InvalidArgumentError } from "commander";
 import type { AcquireOptions } from "../client/index.js";
 import { collectLabel } from "./arguments.js";
@@ -6,8 +6,12 @@ import { parseDuration } from "./duration.js";
 import { CommandError, exitCodes } from "./exit-codes.js";
 import { changingNotice } from "./output.js";
 
-export interface LeaseOptions {
+export interface LeaseOptions extends LeaseDetails {
   readonly repository: string;
+  readonly restoreSalvage?: string;
+}
+
+export interface LeaseDetails {
   readonly revision?: string;
   readonly host?: string;
   readonly holder?: string;
@@ -22,8 +26,20 @@ export interface LeaseOptions {
 }
 
 export function withLease(command: Command): Command {
+  const named = command.requiredOption(
+    "-r, --repository <name|url>",
+    "registered name, or a URL where the server allows it",
+  );
+  return withLeaseDetails(named).option(
+    "--restore-salvage <id>",
+    "bring this salvage of the repository back to the workspace",
+    nonEmpty,
+  );
+}
+
+/** All but which repository. */
+export function withLeaseDetails(command: Command): Command {
   return command
-    .requiredOption("-r, --repository <name|url>", "registered name, or a URL where the server allows it")
     .option("--revision <revision>", "branch, tag, ref or commit (default: the default branch)")
     .option("--holder <text>", "who works there (default: USER@host)")
     .option(
@@ -56,6 +72,7 @@ export function acquireOptions(options: LeaseOptions, defaultHolder: string): Ac
     branch: options.branch,
     maxStalenessMs: options.maxStaleness,
     requestId: options.requestId,
+    restoreSalvageId: options.restoreSalvage,
     ...(authorName !== undefined && authorEmail !== undefined && { author: { name: authorName, email: authorEmail } }),
   };
   const given = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));

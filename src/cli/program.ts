@@ -19,6 +19,7 @@ import { addRelease } from "./release.js";
 import { addRepository } from "./repository.js";
 import { addReset } from "./reset.js";
 import { addRun } from "./run.js";
+import { addSalvage } from "./salvage.js";
 import { addServe } from "./serve.js";
 import { addToken } from "./token.js";
 import { addWatch } from "./watch.js";
@@ -61,6 +62,7 @@ async function buildProgram(argv: readonly string[], exit: (code: number) => voi
   addReclaim(program, exit);
   addReset(program, exit);
   addWatch(program);
+  addSalvage(program);
   addRepository(program);
   addHost(program);
   addToken(program);

@@ -1,7 +1,7 @@
 /** Owns `leasehold release`: ends a lease and gives its workspace back. */
 import type { Command } from "commander";
 import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
-import { Disposition, ReleaseResponseSchema } from "../../gen/leasehold/v1/workspace_service_pb.js";
+import { Disposition, ReleaseResponseSchema, SalvageState } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { collectOne, enumName } from "./arguments.js";
 import { type CallOptions, withCall, withClient } from "./connection.js";
 import { leaseProof, type ProofOptions, withProof } from "./lease-proof.js";
@@ -36,6 +36,7 @@ export function addRelease(program: Command): void {
           ["lease", proof.leaseId],
           ["workspace", response.workspace?.workspaceId ?? ""],
           ["state", response.workspace === undefined ? "" : enumName(WorkspaceState, response.workspace.state)],
+          ["salvage", response.salvage?.salvageId ?? enumName(SalvageState, response.salvageState).toLowerCase()],
           ["already released", response.alreadyReleased ? "yes" : ""],
           ["problem", response.workspace?.problem ?? ""],
         ]);

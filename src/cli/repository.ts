@@ -1,5 +1,6 @@
 /** Owns `leasehold repository`: which upstreams there are workspaces of. */
 import { create } from "@bufbuild/protobuf";
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
 import {
   type ListRepositoriesResponse,
@@ -12,6 +13,7 @@ import { type Repository, RepositoryState } from "../../gen/leasehold/v1/reposit
 import type { Client } from "../client/index.js";
 import { collectLabel, enumName, parseCount } from "./arguments.js";
 import { type CallOptions, withCall, withClient } from "./connection.js";
+import { formatDuration, parseDuration } from "./duration.js";
 import { CommandError, exitCodes } from "./exit-codes.js";
 import { ago, labelText, notice, type OutputOptions, printFacts, printJson, printTable, withOutput } from "./output.js";
 import { withServerSettings } from "./server-settings.js";
@@ -23,6 +25,7 @@ interface Settings {
   readonly credential?: string;
   readonly label?: Record<string, string>;
   readonly paused?: boolean;
+  readonly salvageTtl?: number;
 }
 
 type Flags = CallOptions & OutputOptions;
@@ -50,7 +53,8 @@ function withSettings(command: Command): Command {
     .option("--stable-path", "a workspace keeps one path for its whole life")
     .option("--credential <name>", "the server's credential for it (default: by URL)")
     .option("--label <key=value>", "a label; may be repeated", collectLabel)
-    .option("--paused", "hand no workspace out for now");
+    .option("--paused", "hand no workspace out for now")
+    .option("--salvage-ttl <duration>", "how long salvages are kept; 0s is the default, 14d", parseDuration);
 }
 
 function addAdd(group: Command): void {
@@ -113,9 +117,9 @@ interface UpdateFlags {
 }
 
 function addRemove(group: Command): void {
-  asAdmin(group.command("remove").alias("rm").description("remove a repository and its idle workspaces"))
+  asAdmin(group.command("remove").alias("rm").description("remove a repository and its workspaces; salvages stay"))
     .argument("<name>", "the repository")
-    .option("--force", "end its leases")
+    .option("--force", "end its leases, and remove quarantined workspaces too, after salvaging them")
     .action(async (name: string, options: Flags & { force?: boolean }) => {
       await withClient(options, async (client) => {
         const request = { name, force: options.force ?? false };
@@ -146,6 +150,7 @@ function settingsOf(options: Settings): Partial<Omit<Repository, "$typeName" | "
     ...(options.credential !== undefined && { credential: options.credential }),
     ...(options.label !== undefined && { labels: options.label }),
     ...(options.paused !== undefined && { paused: options.paused }),
+    ...(options.salvageTtl !== undefined && { salvageTtl: durationFromMs(options.salvageTtl) }),
   };
 }
 
@@ -197,6 +202,7 @@ function printOne(repository: Repository | undefined, more: readonly (readonly [
     ["max workspaces", String(repository.maxWorkspaces)],
     ["stable path", repository.stablePath ? "yes" : ""],
     ["credential", repository.credential],
+    ["salvages kept", repository.salvageTtl === undefined ? "" : formatDuration(durationMs(repository.salvageTtl))],
     ["labels", labelText(repository.labels)],
     ["problem", repository.problem],
     ...more,

@@ -37,6 +37,8 @@ export interface AcquireOptions {
   readonly branch?: string;
   /** Written into the workspace's git configuration. */
   readonly author?: { readonly name: string; readonly email: string };
+  /** Bring this salvage of the repository back to the workspace: files, index, branches and stashes. Not with `branch`. */
+  readonly restoreSalvageId?: string;
   /** Unique per intended lease; without it, a random one. Give one to get the same lease again after your own restart. */
   readonly requestId?: string;
   /** Gives up acquiring. Says nothing of the lease once there is one. */
@@ -76,6 +78,7 @@ export async function acquire(service: RawClient<typeof WorkspaceService>, optio
 
 function requestOf(options: AcquireOptions): AcquireRequest {
   const { repository, revision = "", host = "", holder = "", labels = {}, branch = "", author } = options;
+  const { restoreSalvageId = "" } = options;
   const request = create(AcquireRequestSchema, {
     requestId: options.requestId ?? randomUUID(),
     repository,
@@ -84,6 +87,7 @@ function requestOf(options: AcquireOptions): AcquireRequest {
     holder,
     labels,
     branch,
+    restoreSalvageId,
     ...(options.ttlMs !== undefined && { ttl: durationFromMs(options.ttlMs) }),
     ...(options.waitMs !== undefined && { wait: durationFromMs(options.waitMs) }),
     ...(options.maxStalenessMs !== undefined && { maxStaleness: durationFromMs(options.maxStalenessMs) }),

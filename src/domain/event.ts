@@ -17,6 +17,10 @@ export const eventKinds = [
   "WORKSPACE_QUARANTINED",
   "WORKSPACE_RETIRED",
   "WORK_ABANDONED",
+  "SALVAGE_CREATED",
+  "SALVAGE_RESTORED",
+  "SALVAGE_DISCARDED",
+  "SALVAGE_EXPIRED",
   "REPOSITORY_REGISTERED",
   "REPOSITORY_READY",
   "REPOSITORY_FAILED",
@@ -42,6 +46,8 @@ export interface Event {
   readonly reason?: LeaseEndReason;
   readonly previousState?: WorkspaceState;
   readonly state?: WorkspaceState;
+  /** Empty but for kinds of salvages. */
+  readonly salvageId: string;
   readonly detail: string;
   readonly time: Date;
 }

@@ -63,6 +63,8 @@ export const failureCodes = {
   DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
   CANCELLED: "CANCELLED",
   METHOD_UNKNOWN: "UNIMPLEMENTED",
+  SALVAGE_NOT_FOUND: "NOT_FOUND",
+  SALVAGE_FAILED: "FAILED_PRECONDITION",
 } as const satisfies Record<string, FailureCode>;
 
 /** Stable name of why a call failed; `ErrorReason` of the proto without its prefix. */

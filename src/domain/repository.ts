@@ -18,6 +18,8 @@ export interface RepositorySettings {
   readonly credential: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly paused: boolean;
+  /** How long salvages that are made from now on are kept. */
+  readonly salvageTtlMs: number;
 }
 
 export interface Repository extends RepositorySettings {

@@ -7,6 +7,7 @@
  * 3. Only a LEASED workspace has a live lease, and it has exactly one.
  */
 import type { Lease } from "./lease.js";
+import type { Salvage } from "./salvage.js";
 
 export const workspaceStates = ["PREPARING", "IDLE", "LEASED", "CLEANING", "QUARANTINED", "RETIRED"] as const;
 export type WorkspaceState = (typeof workspaceStates)[number];
@@ -52,4 +53,6 @@ export interface WorkspaceResult {
   readonly action: "NONE" | "REMOVED" | "LEASE_ENDED" | "RESET";
   /** Why nothing was done: a FailureReason; empty where something was. */
   readonly reason: string;
+  /** What was saved of it, where that is known already. */
+  readonly salvage?: Salvage;
 }

@@ -63,6 +63,7 @@ function classifyFault(fault: Fault, subject: CallSubject): Failure {
       candidates,
     });
   }
+  if (fault.kind === "salvage-not-found") return fail("SALVAGE_NOT_FOUND", fault.message);
   if (isDisk(fault, subject)) return fail("HOST_IO", "this host's disk failed or is full");
   if (subject.url === undefined) return fail("INTERNAL", "internal error");
   if (fault.kind === "upstream-denied" || deniedNumbers.has(fault.errno ?? 0) || deniedTexts.test(fault.message)) {
@@ -73,6 +74,7 @@ function classifyFault(fault: Fault, subject: CallSubject): Failure {
 
 /** Invariant 1: a refused access is the disk's only where it is one of our own directories that refused. */
 function isDisk(fault: Fault, subject: CallSubject): boolean {
+  if (fault.kind === "host-io") return true;
   if (diskCodes.has(fault.code ?? "") || diskTexts.test(fault.message)) return true;
   const refused = fault.code === "EACCES" || fault.code === "EPERM" || accessTexts.test(fault.message);
   if (!refused) return false;

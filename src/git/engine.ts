@@ -4,6 +4,7 @@
  * Invariants:
  * 1. No libgit2 in this process, and no file work that could block it.
  * 2. One fetch at a time per mirror, so that whoever fetches finds no half-done work of another.
+ * 3. No salvage is written into a repository of salvages while its last one is being discarded.
  */
 import { randomBytes } from "node:crypto";
 import { lstat, readdir, rm } from "node:fs/promises";
@@ -13,6 +14,7 @@ import type { GitEngine } from "../ports/git-engine.js";
 import { type CallSubject, classify } from "./classify.js";
 import { MirrorTurns } from "./mirror-turns.js";
 import type { AnswerOf, JobOf, OperationName } from "./protocol.js";
+import { SharedTurns } from "./salvage-turns.js";
 import { type CallOptions, WorkerPool } from "./worker-pool.js";
 import { listWorkspaces, workspaceExists } from "./workspace-directories.js";
 
@@ -57,6 +59,7 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
   const inspection = pool(lanes.question, 0, { maxCalls: 1 });
   const trash = pool(1, 0);
   const turns = new MirrorTurns();
+  const salvageTurns = new SharedTurns();
   const instance = randomBytes(6).toString("hex");
   let clones = 0;
 
@@ -126,6 +129,18 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     prepareWorkspace: (request) => run(local, "prepareWorkspace", request, { deadlineMs: timeouts.filesMs }),
     cleanWorkspace: (request) => run(local, "cleanWorkspace", request, { deadlineMs: timeouts.filesMs }),
     discardWorkspace: (request) => run(local, "discardWorkspace", request, { deadlineMs: timeouts.filesMs }),
+
+    salvageWork: (request) =>
+      salvageTurns.share(request.salvages, () => run(local, "salvageWork", request, { deadlineMs: timeouts.filesMs })),
+    restoreSalvage: (request) =>
+      salvageTurns.share(request.salvages, () =>
+        run(local, "restoreSalvage", request, { deadlineMs: timeouts.filesMs }),
+      ),
+    discardSalvage: (salvages, ref) =>
+      salvageTurns.alone(salvages, () =>
+        run(local, "discardSalvage", { salvages, ref }, { deadlineMs: timeouts.filesMs }),
+      ),
+
     emptyTrash: (directory) => run(trash, "emptyTrash", directory, { deadlineMs: timeouts.trashMs }),
 
     async close() {

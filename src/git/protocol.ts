@@ -13,6 +13,9 @@ import type {
   MirrorRefs,
   PrepareWorkspaceRequest,
   Resolved,
+  RestoreSalvageRequest,
+  SalvageOutcome,
+  SalvageRequest,
   UpstreamCredential,
 } from "../ports/git-engine.js";
 
@@ -41,6 +44,11 @@ export interface ResolveJob {
   readonly revision: string;
 }
 
+export interface DiscardSalvageJob {
+  readonly salvages: string;
+  readonly ref: string;
+}
+
 /** Everything that a worker can do, by name. */
 export interface Operations {
   cloneMirror(job: CloneMirrorJob, report: (progress: MirrorProgress) => void): Promise<MirrorRefs>;
@@ -50,6 +58,9 @@ export interface Operations {
   prepareWorkspace(job: PrepareWorkspaceRequest): Promise<void>;
   cleanWorkspace(job: CleanWorkspaceRequest): Promise<CleanOutcome>;
   discardWorkspace(job: DiscardWorkspaceRequest): Promise<CleanOutcome>;
+  salvageWork(job: SalvageRequest): Promise<SalvageOutcome>;
+  restoreSalvage(job: RestoreSalvageRequest): Promise<void>;
+  discardSalvage(job: DiscardSalvageJob): Promise<void>;
   emptyTrash(trash: string): Promise<void>;
 }
 
@@ -75,7 +86,13 @@ export type WorkerMessage =
 /** Why an operation failed, as far as the worker can tell; `classify.ts` turns it into a failure. */
 export interface Fault {
   /** Set where the worker knows the kind of fault; otherwise the rest is judged. */
-  readonly kind?: "revision-not-found" | "revision-ambiguous" | "upstream-unavailable" | "upstream-denied" | "host-io";
+  readonly kind?:
+    | "salvage-not-found"
+    | "revision-not-found"
+    | "revision-ambiguous"
+    | "upstream-unavailable"
+    | "upstream-denied"
+    | "host-io";
   readonly message: string;
   /** Of a file system error, such as ENOSPC. */
   readonly code?: string;

@@ -130,7 +130,16 @@ export class WorkerPool {
 
   private dispatch(): void {
     while (this.waiting.length > 0 && !this.closed) {
-      const worker = this.freeWorker();
+      let worker: WorkerProcess | undefined;
+      try {
+        worker = this.freeWorker();
+      } catch (error) {
+        // No room for its HOME, or no more files for this process: the host's fault, and the next call tries again.
+        const { message, code } = error as NodeJS.ErrnoException;
+        const fault: Fault = { kind: "host-io", message, ...(code !== undefined && { code }) };
+        this.waiting[0]?.settle(new CallError("failed", message, fault));
+        continue;
+      }
       if (!worker) return;
       this.begin(worker, this.waiting.shift() as Waiting);
     }

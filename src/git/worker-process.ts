@@ -48,12 +48,13 @@ export class WorkerProcess {
       cwd: this.home,
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
+    this.child.stderr?.on("error", () => {});
     this.child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.errors = (this.errors + text).slice(-keptErrorBytes);
     });
     this.child.on("message", (message) => this.receive(message as WorkerMessage));
     this.exited = new Promise((resolve) => {
-      this.child.once("error", (error) => this.end(`could not start: ${error.message}`, resolve));
+      this.child.on("error", (error) => this.end(`could not start: ${error.message}`, resolve));
       this.child.once("exit", (code, signal) => this.end(signal ?? `exit status ${code}`, resolve));
     });
   }

@@ -116,7 +116,63 @@ export interface DiscardWorkspaceRequest {
   readonly guardWork: boolean;
 }
 
+/** What a salvage is called and whose work it is: its commit's message tells it to whoever finds it. */
+export interface SalvageReport {
+  readonly salvageId: string;
+  readonly repository: string;
+  readonly workspaceId: string;
+  readonly leaseId: string;
+  readonly holder: string;
+  readonly caller: string;
+  /** Why the workspace is to be destroyed: an end reason of the lease, or another word. */
+  readonly reason: string;
+}
+
+export interface SalvageRequest {
+  readonly mirror: string;
+  /** Where the files may be now, newest first. */
+  readonly candidates: readonly string[];
+  /** The commit that the trusted index is of; empty if unknown. */
+  readonly from: string;
+  readonly trustedIndex: string;
+  /** The bare repository that takes salvages of this repository; made if missing. Complete in itself: it needs no mirror. */
+  readonly salvages: string;
+  readonly report: SalvageReport;
+  /** A file above `fileBytes`, or work above `totalBytes` in all, is not cut: the outcome is `refused`. */
+  readonly limits: { readonly fileBytes: number; readonly totalBytes: number };
+}
+
+export type SalvageOutcome =
+  /** There is no work that exists nowhere else. */
+  | { readonly kind: "none" }
+  /** It is at `ref` in the salvage repository. The same request again, after a kill at any point, gives an equal salvage. */
+  | {
+      readonly kind: "saved";
+      readonly ref: string;
+      readonly commit: string;
+      readonly files: number;
+      readonly commits: number;
+      readonly bytes: number;
+      /** In words, what could not be saved because the holder's repository is damaged; the files themselves always are. */
+      readonly incomplete: readonly string[];
+    }
+  /** It could not be saved whole; nothing was destroyed. The files are at `path`. */
+  | { readonly kind: "refused"; readonly path: string; readonly detail: string };
+
+export interface RestoreSalvageRequest {
+  readonly salvages: string;
+  readonly ref: string;
+  /** A prepared workspace; its files, index, branches and stashes become as they were when they were salvaged. */
+  readonly path: string;
+}
+
 export interface GitEngine {
+  /** Saves all work in a workspace that exists nowhere else: files, index, commits, stashes, nested repositories. Changes nothing in it. */
+  salvageWork(request: SalvageRequest): Promise<SalvageOutcome>;
+  /** Brings a salvage back. Fails with SALVAGE_NOT_FOUND. */
+  restoreSalvage(request: RestoreSalvageRequest): Promise<void>;
+  /** Forgets a salvage; the last one takes the repository with it. Idempotent. */
+  discardSalvage(salvages: string, ref: string): Promise<void>;
   /** Makes a mirror in a staging place and renames it when whole. Atomic: `path` is whole or absent. */
   cloneMirror(request: CloneMirrorRequest): Promise<MirrorRefs>;
   /** Brings branches and tags up to date and prunes those that are gone; never touches `refs/leasehold/*`. */

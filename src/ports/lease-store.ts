@@ -21,8 +21,17 @@ export interface TicketSpec {
   readonly maxStalenessMs: number;
   readonly branch: string;
   readonly author?: { readonly name: string; readonly email: string };
+  /** Brings this salvage back to the workspace. */
+  readonly restore?: SalvageWish;
   /** Whether it may wait for a workspace. */
   readonly mayWait: boolean;
+}
+
+/** A salvage that a ticket is to restore. */
+export interface SalvageWish {
+  readonly salvageId: string;
+  /** Set for a runner: it must be of one of this caller's leases. */
+  readonly caller?: string;
 }
 
 export interface OpenTicket {
@@ -185,8 +194,8 @@ export interface LeaseStore {
   renew(renewals: readonly Renewal[]): Promise<readonly (Lease | undefined)[]>;
   /** Reads a lease, living or ended. */
   find(key: LeaseKey): Promise<Lease | undefined>;
-  /** Ends a lease. `guardWork`: unsaved work must not be destroyed by what follows. */
-  end(key: LeaseKey, reason: LeaseEndReason, disposition: Disposition, guardWork: boolean): Promise<EndOutcome>;
+  /** Ends a lease. What its holder left is salvaged before what follows destroys it. */
+  end(key: LeaseKey, reason: LeaseEndReason, disposition: Disposition): Promise<EndOutcome>;
   /** Ends overdue leases of the owned host, if this server has been well for their TTL. Answers how many. */
   expire(): Promise<number>;
 }

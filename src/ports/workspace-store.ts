@@ -19,6 +19,7 @@ export interface Work {
   readonly candidates: readonly string[];
   /** The commit that the trusted index is of. */
   readonly from: string;
+  /** It may hold work of a holder, which has to be salvaged before anything destroys it. */
   readonly guardWork: boolean;
   /** How often it was tried, this time included. */
   readonly attempt: number;

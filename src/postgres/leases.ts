@@ -57,12 +57,12 @@ export class PostgresLeases implements LeaseStore {
     return row && toLease(row);
   }
 
-  async end(key: LeaseKey, reason: LeaseEndReason, disposition: Disposition, guardWork: boolean): Promise<EndOutcome> {
+  async end(key: LeaseKey, reason: LeaseEndReason, disposition: Disposition): Promise<EndOutcome> {
     const id = workspaceNumber(key.workspaceId);
     const ended = only(
       await run(
         () => this.#sql<{ outcome: "ended" | "already" | "unknown"; reason: LeaseEndReason }[]>`
-          select outcome, reason from end_lease(${id}, ${String(key.fence)}, ${reason}, ${disposition === "DISCARD"}, ${guardWork})`,
+          select outcome, reason from end_lease(${id}, ${String(key.fence)}, ${reason}, ${disposition === "DISCARD"})`,
       ),
     );
     if (ended.outcome === "unknown") return { kind: "unknown" };

@@ -51,7 +51,7 @@ export class PostgresRepositories implements RepositoryStore {
         () => this.#sql<{ outcome: "registered" | "same" | "differs"; repository: number }[]>`
           select outcome, repository from register_repository(${wanted}, ${fallback}, ${settings.url}, ${settings.minIdle},
             ${settings.maxWorkspaces}, ${settings.stablePath}, ${settings.credential}, ${this.#sql.json(settings.labels)},
-            ${settings.paused}, ${name !== ""})`,
+            ${settings.paused}, ${settings.salvageTtlMs}, ${name !== ""})`,
       ),
     );
     const repository = await this.byId(row.repository);
@@ -84,7 +84,8 @@ export class PostgresRepositories implements RepositoryStore {
           stable_path = coalesce(${changes.stablePath ?? null}::bool, stable_path),
           credential = coalesce(${changes.credential ?? null}::text, credential),
           labels = case when ${changes.labels !== undefined}::bool then ${this.#sql.json(changes.labels ?? {})}::jsonb else labels end,
-          paused = coalesce(${changes.paused ?? null}::bool, paused)
+          paused = coalesce(${changes.paused ?? null}::bool, paused),
+          salvage_ttl_ms = coalesce(${changes.salvageTtlMs ?? null}::bigint, salvage_ttl_ms)
          where name = ${name} returning *`,
     );
     return row && toRepository(row);

@@ -52,6 +52,7 @@ export interface RepositoryRow {
   credential: string;
   labels: Record<string, string>;
   paused: boolean;
+  salvage_ttl_ms: string;
   removing: boolean;
   create_time: Date;
 }
@@ -71,6 +72,7 @@ export interface EventRow {
   reason: LeaseEndReason | null;
   previous_state: WorkspaceState | null;
   state: WorkspaceState | null;
+  salvage_id: string;
   detail: string;
   event_time: Date;
 }
@@ -145,6 +147,7 @@ export function toRepository(row: RepositoryRow): Repository {
     credential: row.credential,
     labels: row.labels,
     paused: row.paused,
+    salvageTtlMs: Number(row.salvage_ttl_ms),
     removing: row.removing,
     createTime: row.create_time,
   };
@@ -167,6 +170,7 @@ export function toEvent(row: EventRow): Event {
     ...(row.reason ? { reason: row.reason } : {}),
     ...(row.previous_state ? { previousState: row.previous_state } : {}),
     ...(row.state ? { state: row.state } : {}),
+    salvageId: row.salvage_id,
     detail: row.detail,
     time: row.event_time,
   };

@@ -9,6 +9,7 @@ import { PostgresLeases } from "./leases.js";
 import { migrate } from "./migrate.js";
 import { joinHost, PostgresOwnership } from "./ownership.js";
 import { PostgresRepositories } from "./repositories.js";
+import { PostgresSalvages } from "./salvages.js";
 import { PostgresTickets } from "./tickets.js";
 import { PostgresWake } from "./wake.js";
 import { PostgresWork } from "./work.js";
@@ -47,6 +48,7 @@ export async function openStore(options: StoreOptions) {
       leases,
       pool: new PostgresWorkspaces(sql, leases),
       work: new PostgresWork(sql, identity),
+      salvages: new PostgresSalvages(sql, identity),
       repositories: new PostgresRepositories(sql, identity),
       hosts: new PostgresHosts(sql, identity),
       events: new PostgresEventLog(sql),

@@ -81,7 +81,7 @@ export class PostgresWork implements WorkspaceStore {
     const rows = await run(
       () => this.#sql<{ path: string }[]>`
         select p.path from jsonb_array_elements_text(${this.#sql.json(paths as string[])}::jsonb) as p (path)
-          cross join lateral regexp_match(p.path, '/w([1-9][0-9]{0,17})(?:[.][0-9]+)?([.](?:git-new|git-old|aside))?$') as m (parts)
+          cross join lateral regexp_match(p.path, '/w([1-9][0-9]{0,17})(?:[.][0-9]+)?([.](?:git-new|git-old|aside|guard))?$') as m (parts)
           join workspaces w on w.id = m.parts[1]::bigint
          where w.host_id = ${this.#identity.hostId}
            and (w.state = 'RETIRED' or (p.path <> w.path and p.path <> all (w.old_paths)))

@@ -105,7 +105,7 @@ export class PostgresWorkspaces implements WorkspacePool {
     if (!workspace.lease || leaseId(workspace.lease) !== name)
       return this.#result(key.workspaceId, "NONE", "LEASE_LOST");
     if (!selector.dryRun) {
-      const ended = await this.#leases.end(key, "RECLAIMED", "CLEAN", true);
+      const ended = await this.#leases.end(key, "RECLAIMED", "CLEAN");
       if (ended.kind !== "ended") return this.#result(key.workspaceId, "NONE", "LEASE_LOST");
     }
     return this.#result(key.workspaceId, "LEASE_ENDED", "");

@@ -6,11 +6,14 @@ import {
   ListHostsRequestSchema,
   type ListRepositoriesRequest,
   ListRepositoriesRequestSchema,
+  type ListSalvagesRequest,
+  ListSalvagesRequestSchema,
 } from "../../gen/leasehold/v1/admin_service_pb.js";
 import type { Repository } from "../../gen/leasehold/v1/repository_pb.js";
 import type { Administration } from "../service/services.js";
 import { callContext } from "./call.js";
 import { fromOverview, toChanges, toSettings } from "./convert-repository.js";
+import { fromSalvage, toSalvageFilter } from "./convert-salvage.js";
 import { fromHost, fromServerInfo } from "./convert-server.js";
 import { grantPageSize } from "./page-size.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
@@ -34,6 +37,11 @@ export function adminService(administration: Administration): ServiceImpl<typeof
     refreshMirror: async ({ repository }, context) => {
       const { overview, changed } = await administration.refreshMirror(repository, callContext(context));
       return { repository: fromOverview(overview), changed };
+    },
+    listSalvages: (request, context) => listSalvages(administration, request, context),
+    discardSalvage: async ({ salvageId }, context) => {
+      await administration.discardSalvage(salvageId, callContext(context));
+      return {};
     },
     listHosts: (request, context) => listHosts(administration, request, context),
     removeHost: async ({ name, force }, context) => {
@@ -64,6 +72,19 @@ async function listRepositories(
   return {
     repositories: repositories.map(fromOverview),
     nextPageToken: more && last ? encodePageToken(ListRepositoriesRequestSchema, request, next) : "",
+  };
+}
+
+async function listSalvages(administration: Administration, request: ListSalvagesRequest, context: HandlerContext) {
+  const start = decodePageToken(ListSalvagesRequestSchema, request) ?? { after: "", revision: 0n };
+  const input = { filter: toSalvageFilter(request), after: start.after, pageSize: grantPageSize(request.pageSize) };
+  const list = await administration.listSalvages(input, callContext(context));
+  const revision = start.after === "" ? list.revision : start.revision;
+  const next = { after: list.salvages.at(-1)?.salvageId ?? "", revision };
+  return {
+    salvages: list.salvages.map(fromSalvage),
+    nextPageToken: list.more && next.after ? encodePageToken(ListSalvagesRequestSchema, request, next) : "",
+    revision,
   };
 }
 

@@ -14,7 +14,7 @@ import { fromLease, fromWorkspace } from "./convert-workspace.js";
 const maxWaitMs = 24 * 3_600_000;
 
 export function toAcquireInput(request: AcquireRequest): AcquireInput {
-  const { requestId, repository, revision, host, holder, labels, branch, author } = request;
+  const { requestId, repository, revision, host, holder, labels, branch, author, restoreSalvageId } = request;
   return {
     requestId,
     repository,
@@ -26,6 +26,7 @@ export function toAcquireInput(request: AcquireRequest): AcquireInput {
     labels,
     maxStalenessMs: optionalMs(request.maxStaleness) ?? 0,
     branch,
+    restoreSalvageId,
     ...(author ? { author: { name: author.name, email: author.email } } : {}),
   };
 }

@@ -12,11 +12,21 @@ import {
   type RepositoryOverview,
   type RepositorySettings,
 } from "../domain/repository.js";
-import { fromDate } from "./convert-time.js";
+import { defaultSalvageTtlMs } from "../domain/salvage.js";
+import { fromDate, fromMs, optionalMs } from "./convert-time.js";
 
 export function toSettings(message: RepositoryMessage): RepositorySettings {
   const { url, minIdle, maxWorkspaces, stablePath, credential, labels, paused } = message;
-  return { url, minIdle, maxWorkspaces: maxWorkspaces || defaultMaxWorkspaces, stablePath, credential, labels, paused };
+  return {
+    url,
+    minIdle,
+    maxWorkspaces: maxWorkspaces || defaultMaxWorkspaces,
+    stablePath,
+    credential,
+    labels,
+    paused,
+    salvageTtlMs: optionalMs(message.salvageTtl) || defaultSalvageTtlMs,
+  };
 }
 
 const settingNames: Readonly<Record<string, keyof RepositorySettings>> = {
@@ -27,6 +37,7 @@ const settingNames: Readonly<Record<string, keyof RepositorySettings>> = {
   credential: "credential",
   labels: "labels",
   paused: "paused",
+  salvage_ttl: "salvageTtlMs",
 };
 
 /** The settings that the mask names; its paths have been checked. */
@@ -51,6 +62,7 @@ export function fromOverview({ repository, mirror, counts }: RepositoryOverview)
     credential: repository.credential,
     labels: { ...repository.labels },
     paused: repository.paused,
+    salvageTtl: fromMs(repository.salvageTtlMs),
     createTime: fromDate(repository.createTime),
   });
   if (mirror?.fetchTime) message.fetchTime = fromDate(mirror.fetchTime);

@@ -56,6 +56,7 @@ export function fromEvent(event: Event): EventMessage {
     caller: event.caller,
     labels: { ...event.labels },
     detail: event.detail,
+    salvageId: event.salvageId,
     eventTime: fromDate(event.time),
   });
   if (event.reason) message.reason = LeaseEndReason[event.reason];

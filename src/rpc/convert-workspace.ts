@@ -13,6 +13,7 @@ import {
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { type Lease, leaseId } from "../domain/lease.js";
 import type { WorkspaceState as State, Workspace, WorkspaceResult } from "../domain/workspace.js";
+import { fromSalvage } from "./convert-salvage.js";
 import { fromDate, fromMs } from "./convert-time.js";
 
 const branchPrefix = "refs/heads/";
@@ -66,5 +67,11 @@ export function toStates(states: readonly WorkspaceState[]): readonly State[] {
 
 export function fromResult(result: WorkspaceResult): WorkspaceResultMessage {
   const workspace = result.workspace ? fromWorkspace(result.workspace) : { workspaceId: result.workspaceId };
-  return create(WorkspaceResultSchema, { workspace, action: WorkspaceAction[result.action], reason: result.reason });
+  const message = create(WorkspaceResultSchema, {
+    workspace,
+    action: WorkspaceAction[result.action],
+    reason: result.reason,
+  });
+  if (result.salvage) message.salvage = fromSalvage(result.salvage);
+  return message;
 }

@@ -6,10 +6,13 @@
  * 2. Whether a named thing exists is the service's to say; here is only what can be seen from the request alone.
  */
 import type { DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
+import type { Duration } from "@bufbuild/protobuf/wkt";
 import {
+  DiscardSalvageRequestSchema,
   GetServerInfoRequestSchema,
   ListHostsRequestSchema,
   ListRepositoriesRequestSchema,
+  ListSalvagesRequestSchema,
   RefreshMirrorRequestSchema,
   RegisterRepositoryRequestSchema,
   RemoveHostRequestSchema,
@@ -78,6 +81,14 @@ function pageTokenOf<D extends DescMessage>(desc: D) {
   };
 }
 
+/** 0 is the default. */
+const salvageTtl: Rule<Duration | undefined> = (value, path, report) => {
+  duration(value, path, report);
+  const seconds = value?.seconds ?? 0n;
+  if (value && (seconds > 3650n * 86_400n || (seconds < 1n && value.nanos > 0)))
+    report(path, "is not 1 s to 3,650 days");
+};
+
 const author: Rule<Author | undefined> = (value, path, report) => {
   if (!value) return;
   const part = text({ max: 256, required: true, fault: (t) => (/[<>]/.test(t) ? "has '<' or '>'" : undefined) });
@@ -94,6 +105,7 @@ const settings: Readonly<Record<string, (repository: Repository, path: string, r
   credential: (r, path, report) => name(r.credential, path, report),
   labels: (r, path, report) => labels(r.labels, path, report),
   paused: any,
+  salvage_ttl: (r, path, report) => salvageTtl(r.salvageTtl, path, report),
 };
 
 /** Names of `update_mask`, in the order of the proto's comment. */
@@ -125,19 +137,26 @@ function checkUpdate(message: UpdateRepositoryRequest, report: Report): void {
 }
 
 const workspaceRequests = [
-  limits(AcquireRequestSchema, {
-    requestId: text({ max: 128, pattern: { matches: /^[\x20-\x7e]*$/, described: "printable ASCII" } }),
-    repository: text({ max: 2048, required: true }),
-    revision: text({ max: 512, fault: revisionFault }),
-    host: name,
-    holder,
-    ttl: duration,
-    wait: duration,
-    labels,
-    maxStaleness: duration,
-    branch: text({ max: 255, fault: branchFault }),
-    author,
-  }),
+  limits(
+    AcquireRequestSchema,
+    {
+      requestId: text({ max: 128, pattern: { matches: /^[\x20-\x7e]*$/, described: "printable ASCII" } }),
+      repository: text({ max: 2048, required: true }),
+      revision: text({ max: 512, fault: revisionFault }),
+      host: name,
+      holder,
+      ttl: duration,
+      wait: duration,
+      labels,
+      maxStaleness: duration,
+      branch: text({ max: 255, fault: branchFault }),
+      author,
+      restoreSalvageId: text({ max: 64 }),
+    },
+    ({ branch, restoreSalvageId }, report) => {
+      if (branch && restoreSalvageId) report("branch", "is given together with restore_salvage_id");
+    },
+  ),
   limits(HeartbeatRequestSchema, { leaseId: leaseName, leaseToken: opaque(1024), ttl: duration }),
   limits(ReleaseRequestSchema, {
     leaseId: leaseName,
@@ -217,6 +236,21 @@ const adminRequests = [
   ),
   limits(RemoveRepositoryRequestSchema, { name: requiredName, force: any }),
   limits(RefreshMirrorRequestSchema, { repository: requiredName }),
+  limits(
+    ListSalvagesRequestSchema,
+    {
+      repository: name,
+      host: name,
+      holder,
+      workspaceId: name,
+      leaseId: name,
+      salvageId: name,
+      pageSize,
+      pageToken: any,
+    },
+    pageTokenOf(ListSalvagesRequestSchema),
+  ),
+  limits(DiscardSalvageRequestSchema, { salvageId: requiredName }),
   limits(ListHostsRequestSchema, { pageSize, pageToken: any }, pageTokenOf(ListHostsRequestSchema)),
   limits(RemoveHostRequestSchema, { name: requiredName, force: any }),
   limits(GetServerInfoRequestSchema, {}),

@@ -8,6 +8,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { ServerReflection as ReflectionV1 } from "../../gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ReflectionV1Alpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { Health } from "../../gen/health/v1/health_pb.js";
+import { AdminService } from "../../gen/leasehold/v1/admin_service_pb.js";
 import { WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import type { Role } from "../domain/caller.js";
 
@@ -31,9 +32,15 @@ const workspaceAccess: Readonly<Record<keyof typeof WorkspaceService.method, Acc
   reset: "admin",
 };
 
+/** All but these need the role `admin`. */
+const adminAccess: Readonly<Partial<Record<keyof typeof AdminService.method, Access>>> = { listSalvages: "runner" };
+
 export function accessTo(method: DescMethod): Access {
   if (method.parent.typeName === WorkspaceService.typeName) {
     return workspaceAccess[method.localName as keyof typeof workspaceAccess] ?? "admin";
+  }
+  if (method.parent.typeName === AdminService.typeName) {
+    return adminAccess[method.localName as keyof typeof adminAccess] ?? "admin";
   }
   return serviceAccess[method.parent.typeName] ?? "admin";
 }

@@ -22,6 +22,7 @@ import type { ReclaimSelector, ResetSelector, WorkspaceFilter } from "../ports/l
 import type { Acquired, Workspaces } from "../service/services.js";
 import { arrivalKey, callContext } from "./call.js";
 import { fromAcquired, toAcquireInput } from "./convert-acquire.js";
+import { fromReleased } from "./convert-release.js";
 import { optionalMs } from "./convert-time.js";
 import { fromWatchItem, toWatchInput } from "./convert-watch.js";
 import { fromLease, fromResult, fromWorkspace, toStates } from "./convert-workspace.js";
@@ -41,8 +42,7 @@ export function workspaceService(workspaces: Workspaces, log: Log): ServiceImpl<
         disposition: disposition === Disposition.DISCARD ? ("DISCARD" as const) : ("CLEAN" as const),
         waitForClean,
       };
-      const { workspace, alreadyReleased } = await workspaces.release(input, callContext(context));
-      return { workspace: fromWorkspace(workspace), alreadyReleased };
+      return fromReleased(await workspaces.release(input, callContext(context)));
     },
     listActive: (request, context) => listActive(workspaces, request, context),
     getWorkspace: async ({ workspaceId }, context) => ({

@@ -9,16 +9,18 @@
  */
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Failure, fromRecord } from "../domain/failure.js";
+import { limitedTo } from "../domain/caller.js";
+import { asFailure, Failure, fromRecord } from "../domain/failure.js";
 import { grantTtl, leaseId, type TtlBounds } from "../domain/lease.js";
 import { mintToken, type TokenSecret } from "../domain/lease-token.js";
 import type { Repository } from "../domain/repository.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
-import type { Grant, TicketDesk, TicketSpec } from "../ports/lease-store.js";
+import type { Grant, SalvageWish, TicketDesk, TicketSpec } from "../ports/lease-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Granting } from "./granting.js";
 import { poolExhausted } from "./granting.js";
 import type { Registry } from "./registry.js";
+import { type Salvages, salvageNotFound } from "./salvages.js";
 import type { Seat, Seats, Settled } from "./seats.js";
 import type { Acquired, AcquireInput, CallContext } from "./services.js";
 
@@ -28,6 +30,7 @@ export interface AcquiringDependencies {
   readonly ownership: HostOwnership;
   readonly granting: Granting;
   readonly registry: Registry;
+  readonly salvages: Salvages;
   readonly seats: Seats;
   readonly wake: Wake;
   readonly secret: TokenSecret;
@@ -54,8 +57,9 @@ export class Acquiring {
     const { desk, seats, granting, ownership, draining } = this.#deps;
     if (draining.aborted) throw drainingFailure();
     const repository = await this.#deps.registry.forAcquire(input.repository, call);
-    const host = await this.#host(input.host, repository);
-    const spec = this.#spec(input);
+    const restore = wishOf(input, call);
+    const host = await this.#host(restore ? await this.#hostOf(restore, repository, input) : input.host, repository);
+    const spec = this.#spec(input, restore);
     const ours = host.id === ownership.host.id && ownership.owner;
     const foreseen = ours ? granting.foresee(repository, spec) : undefined;
     const opened = await desk.open({
@@ -88,6 +92,18 @@ export class Acquiring {
     }
   }
 
+  /** Where the salvage is. An unknown one of a known request may have been restored before: the store finds that out. */
+  async #hostOf(wish: SalvageWish, repository: Repository, input: AcquireInput): Promise<string> {
+    try {
+      const { host } = await this.#deps.salvages.wished(wish, repository.name);
+      if (input.host === "" || input.host === "*" || input.host === host) return host;
+      throw salvageNotFound(wish.salvageId);
+    } catch (error) {
+      if (input.requestId === "" || asFailure(error).reason !== "SALVAGE_NOT_FOUND") throw error;
+      return input.host;
+    }
+  }
+
   /** A call ends without its answer. What was made for it alone is given up: its place, or a lease that nobody was told of. */
   async #abandon(ticketId: bigint, seat: Seat, mayReplay: boolean): Promise<void> {
     const { desk, wake } = this.#deps;
@@ -117,7 +133,7 @@ export class Acquiring {
     return host;
   }
 
-  #spec(input: AcquireInput): TicketSpec {
+  #spec(input: AcquireInput, restore: SalvageWish | undefined): TicketSpec {
     const { revision, holder, labels, maxStalenessMs, branch, author } = input;
     const ttlMs = grantTtl(input.ttlMs, this.#deps.ttl);
     return {
@@ -129,6 +145,7 @@ export class Acquiring {
       branch,
       mayWait: input.waitMs > 0,
       ...(author ? { author } : {}),
+      ...(restore ? { restore } : {}),
     };
   }
 
@@ -211,6 +228,11 @@ export function drainingFailure(): Failure {
   return new Failure("DRAINING", "the server is shutting down", { retryAfterMs: 1_000 });
 }
 
+function wishOf({ restoreSalvageId: salvageId }: AcquireInput, call: CallContext): SalvageWish | undefined {
+  const caller = limitedTo(call.caller);
+  return salvageId === "" ? undefined : { salvageId, ...(caller === undefined ? {} : { caller }) };
+}
+
 function hostUnavailable(name: string): Failure {
   const message = name === "*" ? "no server owns any host" : `no server owns host ${name}`;
   return new Failure("HOST_UNAVAILABLE", message, { metadata: { host: name }, retryAfterMs: 1_000 });
@@ -238,6 +260,8 @@ function digestOf(repository: Repository, input: AcquireInput, spec: TicketSpec)
     author?.name,
     author?.email,
     labels,
+    // absent otherwise, so that a request is the same to servers that know of no salvages
+    ...(spec.restore ? [spec.restore.salvageId] : []),
   ];
   return createHash("sha256").update(JSON.stringify(fields)).digest("hex");
 }

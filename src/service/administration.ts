@@ -8,7 +8,8 @@ import type { Wake } from "../ports/wake.js";
 import type { Keeper } from "./keeper.js";
 import type { Mirrors } from "./mirrors.js";
 import { fieldInvalid, type Registry, repositoryNotFound } from "./registry.js";
-import type { Administration, CallContext, ServerInfo } from "./services.js";
+import type { Salvages } from "./salvages.js";
+import type { Administration, CallContext, SalvageInput, SalvageList, ServerInfo } from "./services.js";
 
 export interface AdministrationDependencies {
   readonly repositories: RepositoryStore;
@@ -16,6 +17,7 @@ export interface AdministrationDependencies {
   readonly ownership: HostOwnership;
   readonly registry: Registry;
   readonly mirrors: Mirrors;
+  readonly salvages: Salvages;
   readonly keeper: Keeper;
   readonly events: EventLog;
   readonly wake: Wake;
@@ -44,7 +46,7 @@ export class AdministrationService implements Administration {
     }
     const { repository } = outcome;
     // the keeper of some host makes the mirror behind the answer; what fails is stored as the problem and tried again
-    this.#deps.keeper.expectMirrors();
+    this.#deps.keeper.expect("idle", "mirrors");
     wake.hint();
     return this.#overview(repository.name);
   }
@@ -77,7 +79,7 @@ export class AdministrationService implements Administration {
     }
     const updated = await repositories.update(name, { ...changes, ...(url === undefined ? {} : { url }) });
     if (!updated) throw repositoryNotFound(name);
-    this.#deps.keeper.expectMirrors();
+    this.#deps.keeper.expect("idle", "mirrors");
     wake.hint();
     return this.#overview(name);
   }
@@ -103,6 +105,7 @@ export class AdministrationService implements Administration {
         },
       );
     }
+    this.#deps.keeper.expect("work");
     this.#deps.wake.hint();
   }
 
@@ -117,6 +120,15 @@ export class AdministrationService implements Administration {
     const before = await repositories.mirror(repository.id);
     const after = await mirrors.fetch(repository);
     return { overview: await this.#overview(name), changed: before?.refsVersion !== after.refsVersion };
+  }
+
+  listSalvages(input: SalvageInput, call: CallContext): Promise<SalvageList> {
+    return this.#deps.salvages.list(input, call);
+  }
+
+  async discardSalvage(salvageId: string): Promise<void> {
+    await this.#deps.salvages.discard(salvageId);
+    this.#deps.wake.hint();
   }
 
   async listHosts(input: Parameters<Administration["listHosts"]>[0]): ReturnType<Administration["listHosts"]> {

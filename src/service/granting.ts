@@ -8,6 +8,7 @@
  */
 import { asFailure, Failure, toRecord } from "../domain/failure.js";
 import type { Repository } from "../domain/repository.js";
+import type { Salvage } from "../domain/salvage.js";
 import type { CheckoutTarget, GitEngine } from "../ports/git-engine.js";
 import type { HostOwnership } from "../ports/host-store.js";
 import type { Grant, GrantOutcome, Ticket, TicketBoard, TicketSpec, Timing } from "../ports/lease-store.js";
@@ -17,12 +18,14 @@ import type { Wake } from "../ports/wake.js";
 import type { Mirrors, Wanted } from "./mirrors.js";
 import type { Places } from "./places.js";
 import { QueueLine } from "./queue-line.js";
+import { type Salvages, salvageNotFound } from "./salvages.js";
 import type { Seats } from "./seats.js";
 
 export interface GrantingDependencies {
   readonly board: TicketBoard;
   readonly repositories: RepositoryStore;
   readonly mirrors: Mirrors;
+  readonly salvages: Salvages;
   readonly git: GitEngine;
   readonly places: Places;
   readonly ownership: HostOwnership;
@@ -50,6 +53,7 @@ export class Granting {
   readonly #stopping = new AbortController();
   #polling: Promise<void> | undefined;
   #again = false;
+  #tookAhead = false;
 
   constructor(deps: GrantingDependencies) {
     this.#deps = deps;
@@ -62,7 +66,11 @@ export class Granting {
 
   /** Begins to look for what a ticket of the owned host will want, while it is being opened. */
   foresee(repository: Repository, spec: TicketSpec): Foreseen {
-    const wanted = this.#deps.mirrors.known(repository, spec.revision, spec.maxStalenessMs);
+    const { revision, maxStalenessMs, restore } = spec;
+    // what a salvage wants is known to the salvage only
+    const wanted = restore
+      ? Promise.resolve(undefined)
+      : this.#deps.mirrors.known(repository, revision, maxStalenessMs);
     // told when the ticket is served, if it ever is
     wanted.catch(() => {});
     return { repository, wanted };
@@ -71,6 +79,13 @@ export class Granting {
   /** Whether the ticket is being served here: its outcome is then told to its seats, and need not be asked for. */
   serves(ticketId: bigint): boolean {
     return this.#running.has(ticketId);
+  }
+
+  /** Whether a workspace was taken, since this was last asked, of a repository that wants some to be idle. */
+  tookAhead(): boolean {
+    const took = this.#tookAhead;
+    this.#tookAhead = false;
+    return took;
   }
 
   /** Serves a ticket that was opened here, without waiting to be told of it by the store. */
@@ -134,29 +149,52 @@ export class Granting {
     const timings: Timing[] = [];
     const repository = foreseen?.repository ?? (await this.#deps.repositories.byId(ticket.repositoryId));
     if (!repository || repository.removing) throw new Failure("REPOSITORY_NOT_FOUND", "the repository was removed");
-    const { revision, maxStalenessMs } = ticket.spec;
+    const salvage = await this.#salvage(ticket, repository);
     const wanted = await timed(
       timings,
       "resolve",
-      async () => (await foreseen?.wanted) ?? this.#deps.mirrors.resolve(repository, revision, maxStalenessMs),
+      async () => (await foreseen?.wanted) ?? this.#resolve(ticket, repository, salvage),
     );
     for (let attempt = 1; ; attempt++) {
       const granted = await this.#claim(ticket, wanted, timings);
       if (!granted) return undefined;
       this.#granted.set(ticket.ticketId, granted.key);
+      this.#tookAhead ||= repository.minIdle > 0;
       try {
-        return await this.#deliver(ticket, repository, wanted, granted, timings);
+        return await this.#deliver(ticket, repository, wanted, granted, timings, salvage);
       } catch (error) {
         await this.#deps.board.giveBack(ticket.ticketId, granted.key, "CLEANING");
         this.#deps.log.warn(
           { err: error, workspace: granted.key.workspaceId, attempt },
           "a workspace could not be prepared",
         );
-        if (attempt >= attempts) throw error;
+        if (attempt >= attempts || asFailure(error).reason.startsWith("SALVAGE_")) throw error;
       } finally {
         this.#granted.delete(ticket.ticketId);
       }
     }
+  }
+
+  /** What the ticket wants restored. It may be on another host only if it came back since the ticket was opened. */
+  async #salvage(ticket: Ticket, repository: Repository): Promise<Salvage | undefined> {
+    const { restore } = ticket.spec;
+    if (!restore) return undefined;
+    const salvage = await this.#deps.salvages.wished(restore, repository.name);
+    if (salvage.host !== this.#deps.ownership.host.name) throw salvageNotFound(salvage.salvageId);
+    return salvage;
+  }
+
+  async #resolve(ticket: Ticket, repository: Repository, salvage: Salvage | undefined): Promise<Wanted> {
+    const { mirrors } = this.#deps;
+    const { revision, maxStalenessMs } = ticket.spec;
+    if (salvage?.baseCommit && revision === "") {
+      try {
+        return await mirrors.resolve(repository, salvage.baseCommit, maxStalenessMs);
+      } catch (error) {
+        if (asFailure(error).reason !== "REVISION_NOT_FOUND") throw error;
+      }
+    }
+    return mirrors.resolve(repository, revision, maxStalenessMs);
   }
 
   /** Takes a workspace, waiting in line for it if need be. */
@@ -189,10 +227,11 @@ export class Granting {
     wanted: Wanted,
     granted: Granted,
     timings: Timing[],
+    salvage: Salvage | undefined,
   ): Promise<Grant | undefined> {
-    const { board, git, places } = this.#deps;
+    const { board, git, places, salvages } = this.#deps;
     const { branch, author } = ticket.spec;
-    const plain = !branch && !author;
+    const plain = !branch && !author && !salvage;
     const present =
       granted.source !== "new" && (await timed(timings, "check", () => git.workspaceExists(granted.path)));
     const untouched = granted.source === "exact" && plain && present;
@@ -211,6 +250,7 @@ export class Granting {
         }),
       );
     }
+    if (salvage) await timed(timings, "restore", () => salvages.restore(salvage, granted.path));
     const grant = await board.activate({
       ticketId: ticket.ticketId,
       key: granted.key,

@@ -17,6 +17,7 @@ import type { Work, WorkResult, WorkspaceStore } from "../ports/workspace-store.
 import type { Granting } from "./granting.js";
 import type { Mirrors } from "./mirrors.js";
 import type { Places } from "./places.js";
+import type { Destroyed, Salvaging } from "./salvaging.js";
 
 export interface KeeperDependencies {
   readonly work: WorkspaceStore;
@@ -24,11 +25,15 @@ export interface KeeperDependencies {
   readonly mirrors: Mirrors;
   readonly granting: Granting;
   readonly git: GitEngine;
+  readonly salvaging: Salvaging;
   readonly places: Places;
   readonly ownership: HostOwnership;
   readonly wake: Wake;
   readonly log: Logger;
 }
+
+/** `work`: cleaning and removing; `idle`: making workspaces ahead; `mirrors`: making mirrors. */
+export type Due = "work" | "idle" | "mirrors";
 
 const atOnce = 4;
 
@@ -39,7 +44,7 @@ export class Keeper {
   readonly #finished = new Set<(workspaceId: string) => void>();
   #looking: Promise<void> | undefined;
   #again = false;
-  #mirrorsToo = true;
+  readonly #due = new Set<Due>(["work", "idle", "mirrors"]);
   #emptying: Promise<void> | undefined;
   #trashed = true;
 
@@ -47,13 +52,14 @@ export class Keeper {
     this.#deps = deps;
   }
 
-  /** The next look is also for mirrors to make: a repository was registered or changed, elsewhere perhaps, or time has passed. */
-  expectMirrors(): void {
-    this.#mirrorsToo = true;
+  /** The next look is for this. Whoever brings it about says so, and time does, so that nothing is asked for in vain. */
+  expect(...due: readonly Due[]): void {
+    for (const one of due) this.#due.add(one);
   }
 
   /** Takes up what is due. One look at a time; a call during one makes it look once more. */
   look(): Promise<void> {
+    if (this.#deps.granting.tookAhead()) this.expect("idle");
     if (this.#looking) {
       this.#again = true;
       return this.#looking;
@@ -82,23 +88,33 @@ export class Keeper {
     do {
       this.#again = false;
       if (!this.#deps.ownership.owner) return;
-      await this.#claim();
-      if (this.#mirrorsToo) {
-        this.#mirrorsToo = false;
-        await this.#mirrorAhead();
-      }
+      if (this.#isFree && this.#due.delete("work")) await this.#claimWork();
+      if (this.#isFree && this.#due.delete("idle")) await this.#claimMissingIdle();
+      if (this.#due.delete("mirrors")) await this.#mirrorAhead();
       this.#emptyTrash();
     } while (this.#again);
   }
 
-  async #claim(): Promise<void> {
+  get #isFree(): boolean {
+    return this.#doing.size < atOnce;
+  }
+
+  async #claimWork(): Promise<void> {
     const { work, places, granting } = this.#deps;
-    const free = () => atOnce - this.#doing.size;
-    if (free() <= 0) return;
+    const limit = atOnce - this.#doing.size;
     const known = [...granting.preparing, ...[...this.#doing.values()].map((doing) => doing.key)];
-    for (const due of await work.claimWork(known, places.workspaceRoot, free())) this.#start(due);
-    if (free() <= 0) return;
-    for (const due of await work.claimMissingIdle(places.workspaceRoot, free())) this.#start(due);
+    const claimed = await work.claimWork(known, places.workspaceRoot, limit);
+    for (const due of claimed) this.#start(due);
+    // there may be more for those that are free next
+    if (claimed.length === limit) this.expect("work");
+  }
+
+  async #claimMissingIdle(): Promise<void> {
+    const { work, places } = this.#deps;
+    const limit = atOnce - this.#doing.size;
+    const claimed = await work.claimMissingIdle(places.workspaceRoot, limit);
+    for (const due of claimed) this.#start(due);
+    if (claimed.length === limit) this.expect("idle");
   }
 
   #start(due: Work): void {
@@ -116,7 +132,7 @@ export class Keeper {
   async #do(due: Work): Promise<void> {
     const { work, log } = this.#deps;
     const start = performance.now();
-    let result: WorkResult;
+    let result: WorkResult | undefined;
     try {
       result = await this.#result(due);
     } catch (error) {
@@ -128,33 +144,30 @@ export class Keeper {
       result = { kind: "failed", problem: `could not ${due.kind}: ${failure.message}` };
     }
     this.#trashed = true;
-    const stored = await work.finishWork(due.key, result);
+    const stored = result !== undefined && (await work.finishWork(due.key, result));
     const ms = Math.round(performance.now() - start);
-    log.info({ workspace: due.key.workspaceId, work: due.kind, result: result.kind, stored, ms }, "file work done");
+    log.info(
+      { workspace: due.key.workspaceId, work: due.kind, result: result?.kind ?? "lost", stored, ms },
+      "file work done",
+    );
   }
 
-  async #result(due: Work): Promise<WorkResult> {
-    const { repositories, git, places, mirrors } = this.#deps;
+  /** Undefined: the claim was lost. */
+  async #result(due: Work): Promise<WorkResult | undefined> {
+    const { repositories, git, salvaging, places, mirrors } = this.#deps;
     const repository = await repositories.byId(due.repositoryId);
     if (!repository) throw new Error(`workspace ${due.key.workspaceId} is of no repository`);
+    if (due.kind === "remove") return after(await salvaging.remove(due, repository), { kind: "retired" });
     const mirrorPath = places.mirror(repository);
-    const trustedIndex = places.trustedIndex(due.key.workspaceId);
-    const { trash } = places;
-    const { candidates, from, guardWork } = due;
-    if (due.kind === "remove") {
-      const gone = await git.discardWorkspace({ mirror: mirrorPath, candidates, trash, trustedIndex, from, guardWork });
-      return gone.kind === "unsaved" ? unsaved(gone) : { kind: "retired" };
-    }
     const mirror = await mirrors.whole(repository);
     const resolved = await mirrors.find(repository, mirror, "");
     const target: CheckoutTarget = { ...resolved, tracking: resolved.head !== "" };
-    const common = { mirror: mirrorPath, path: due.path, trustedIndex, origin: repository.url, target };
-    if (due.kind === "make") await git.prepareWorkspace(common);
-    else {
-      const cleaned = await git.cleanWorkspace({ ...common, candidates, trash, from, guardWork });
-      if (cleaned.kind === "unsaved") return unsaved(cleaned);
-    }
-    return { kind: "idle", commit: resolved.commit, head: resolved.head, refsVersion: mirror.refsVersion };
+    const { commit, head } = resolved;
+    const idle = { kind: "idle", commit, head, refsVersion: mirror.refsVersion } as const;
+    if (due.kind === "clean") return after(await salvaging.clean(due, repository, target), idle);
+    const trustedIndex = places.trustedIndex(due.key.workspaceId);
+    await git.prepareWorkspace({ mirror: mirrorPath, path: due.path, trustedIndex, origin: repository.url, target });
+    return idle;
   }
 
   /** Makes mirrors that are not there yet, or whose pause after a failure is over. */
@@ -167,6 +180,7 @@ export class Keeper {
         .catch(() => {}) // stored as the repository's problem
         .finally(() => {
           this.#mirroring.delete(repository.id);
+          this.expect("idle");
           wake.hint();
         });
       this.#mirroring.set(repository.id, task);
@@ -186,40 +200,23 @@ export class Keeper {
 
   /** Removes the mirrors of repositories that were removed, once nothing needs them. */
   async finishRemovals(): Promise<void> {
-    const { git, places, repositories } = this.#deps;
-    for (const name of await repositories.finishRemovals()) {
-      const mirror = places.mirror({ name });
-      await git.discardWorkspace({
-        mirror,
-        candidates: [mirror],
-        trash: places.mirrorTrash,
-        trustedIndex: "",
-        from: "",
-        guardWork: false,
-      });
-      await git.emptyTrash(places.mirrorTrash);
-    }
+    const { salvaging, repositories } = this.#deps;
+    for (const name of await repositories.finishRemovals()) await salvaging.removeMirror({ name });
   }
 
   /** What a crash left: directories that belong to a workspace's row but are not where the row says. */
   async sweepLeftovers(): Promise<void> {
-    const { git, places, work, log } = this.#deps;
+    const { git, salvaging, places, work, log } = this.#deps;
     const found = await git.listWorkspaces(places.workspaceRoot);
     for (const path of await work.leftovers(found)) {
       log.warn({ directory: path }, "removing a directory that a crash left");
-      await git.discardWorkspace({
-        mirror: "",
-        candidates: [path],
-        trash: places.trash,
-        trustedIndex: "",
-        from: "",
-        guardWork: false,
-      });
+      await salvaging.removeLeftover(path);
     }
     this.#trashed = true;
   }
 }
 
-function unsaved(found: { readonly path: string; readonly detail: string }): WorkResult {
-  return { kind: "quarantined", path: found.path, problem: `holds work that exists nowhere else: ${found.detail}` };
+function after(destroyed: Destroyed, done: WorkResult): WorkResult | undefined {
+  if (destroyed.kind === "done") return done;
+  return destroyed.kind === "lost" ? undefined : destroyed;
 }

@@ -13,6 +13,7 @@ import { type TokenSecret, verifyToken } from "../domain/lease-token.js";
 import type { Workspace, WorkspaceResult } from "../domain/workspace.js";
 import type { LeaseStore, ReclaimSelector, ResetSelector, WorkspacePool } from "../ports/lease-store.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
+import type { SalvageStore } from "../ports/salvage-store.js";
 import type { Wake } from "../ports/wake.js";
 import { type Acquiring, type AcquiringDependencies, leaseLost } from "./acquiring.js";
 import type { Heartbeats } from "./heartbeats.js";
@@ -23,6 +24,7 @@ import type {
   AcquireInput,
   CallContext,
   ListInput,
+  Released,
   ReleaseInput,
   WatchInput,
   WatchItem,
@@ -38,6 +40,7 @@ export interface LeasingDependencies {
   readonly keeper: Keeper;
   readonly leases: LeaseStore;
   readonly pool: WorkspacePool;
+  readonly salvages: SalvageStore;
   readonly repositories: RepositoryStore;
   readonly wake: Wake;
   readonly secret: TokenSecret;
@@ -67,15 +70,19 @@ export class Leasing implements Workspaces {
     throw leaseLost((await this.#deps.leases.find(key))?.endReason ?? "", id);
   }
 
-  async release(input: ReleaseInput, call: CallContext): Promise<{ workspace: Workspace; alreadyReleased: boolean }> {
-    const { leases, wake } = this.#deps;
+  async release(input: ReleaseInput, call: CallContext): Promise<Released> {
+    const { leases, salvages } = this.#deps;
     const key = await this.#verified(input.leaseId, input.token, call);
-    const ended = await leases.end(key, "RELEASED", input.disposition, false);
+    const ended = await leases.end(key, "RELEASED", input.disposition);
     if (ended.kind === "unknown") throw leaseLost("", input.leaseId);
     if (ended.kind === "already" && ended.reason !== "RELEASED") throw leaseLost(ended.reason, input.leaseId);
-    if (ended.kind === "ended") wake.hint();
+    if (ended.kind === "ended") this.#workIsDue();
+    const alreadyReleased = ended.kind === "already";
+    if (!input.waitForClean && !alreadyReleased) {
+      return { workspace: ended.workspace, alreadyReleased, fate: { kind: "pending" } };
+    }
     const workspace = input.waitForClean ? await this.#whenClean(ended.workspace, call) : ended.workspace;
-    return { workspace, alreadyReleased: ended.kind === "already" };
+    return { workspace, alreadyReleased, fate: await salvages.fateOf(key) };
   }
 
   async list(input: ListInput, call: CallContext): Promise<WorkspaceList> {
@@ -101,8 +108,9 @@ export class Leasing implements Workspaces {
   async reclaim(selector: ReclaimSelector): Promise<readonly WorkspaceResult[]> {
     if (selector.repository) await this.#repositoryExists(selector.repository);
     const results = await this.#deps.pool.reclaim(selector);
-    if (!selector.dryRun) this.#deps.wake.hint();
-    return results;
+    if (selector.dryRun) return results;
+    this.#workIsDue();
+    return this.#withSalvages(results);
   }
 
   async reset(selector: ResetSelector): Promise<readonly WorkspaceResult[]> {
@@ -110,14 +118,19 @@ export class Leasing implements Workspaces {
     const results = await this.#deps.pool.reset(selector);
     if (selector.workspaceId && results[0]?.reason === "WORKSPACE_NOT_FOUND")
       throw workspaceNotFound(selector.workspaceId);
-    this.#deps.wake.hint();
-    return results;
+    this.#workIsDue();
+    return this.#withSalvages(results);
   }
 
   watch(input: WatchInput, call: CallContext): AsyncIterable<WatchItem> {
     const caller = limitedTo(call.caller);
     const filter = caller === undefined ? input.filter : { ...input.filter, caller };
     return this.#deps.watching.watch({ ...input, filter }, call);
+  }
+
+  #workIsDue(): void {
+    this.#deps.keeper.expect("work");
+    this.#deps.wake.hint();
   }
 
   async #verified(id: string, token: string, call: CallContext): Promise<LeaseKey> {
@@ -160,6 +173,17 @@ export class Leasing implements Workspaces {
       ];
       const timer = setTimeout(done, lookEveryMs);
       signal.addEventListener("abort", done);
+    });
+  }
+
+  /** With what is known already: salvaging goes on behind. */
+  async #withSalvages(results: readonly WorkspaceResult[]): Promise<readonly WorkspaceResult[]> {
+    const touched = results.filter(({ action }) => action !== "NONE").map(({ workspaceId }) => workspaceId);
+    if (touched.length === 0) return results;
+    const salvages = await this.#deps.salvages.ofCleaning(touched);
+    return results.map((result) => {
+      const salvage = salvages.find(({ workspaceId }) => workspaceId === result.workspaceId);
+      return salvage && result.action !== "NONE" ? { ...result, salvage } : result;
     });
   }
 

@@ -16,6 +16,7 @@ export class Places {
   /** On the file system of the mirrors: where they are removed. */
   readonly mirrorTrash: string;
   readonly #indexes: string;
+  readonly #salvages: string;
 
   constructor(dataDir: string, mirrorRoot: string, workspaceRoot: string) {
     this.mirrorRoot = mirrorRoot;
@@ -25,10 +26,16 @@ export class Places {
     this.staging = join(mirrorRoot, ".staging");
     this.mirrorTrash = join(mirrorRoot, ".trash");
     this.#indexes = join(dataDir, "indexes");
+    this.#salvages = join(dataDir, "salvages");
   }
 
   mirror(repository: Pick<Repository, "name">): string {
     return join(this.mirrorRoot, mirrorDirectory(repository.name));
+  }
+
+  /** The bare repository that takes a repository's salvages. */
+  salvages(repository: Pick<Repository, "name">): string {
+    return join(this.#salvages, mirrorDirectory(repository.name));
   }
 
   /** The trusted copy of a workspace's index. */

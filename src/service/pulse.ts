@@ -14,12 +14,14 @@ import type { WorkspaceStore } from "../ports/workspace-store.js";
 import type { EventTail } from "./event-tail.js";
 import type { Granting } from "./granting.js";
 import type { Keeper } from "./keeper.js";
+import type { Salvages } from "./salvages.js";
 
 export interface PulseDependencies {
   readonly ownership: HostOwnership;
   readonly wake: Wake;
   readonly granting: Granting;
   readonly keeper: Keeper;
+  readonly salvages: Salvages;
   readonly tail: EventTail;
   readonly leases: LeaseStore;
   readonly work: WorkspaceStore;
@@ -69,20 +71,25 @@ export class Pulse {
     const { tail, granting, keeper } = this.#deps;
     if (all || tail.isFollowed) this.#step("read events", () => tail.look());
     granting.wakeLines();
-    if (all) keeper.expectMirrors();
+    if (all) keeper.expect("work", "idle", "mirrors");
     if (all) this.#step("serve tickets", () => granting.look());
     this.#step("look for file work", () => keeper.look());
   }
 
   async #beat(): Promise<void> {
-    const { ownership, leases, wake, work, events, keeper, eventRetentionMs } = this.#deps;
+    const { ownership, leases, wake, work, events, keeper, salvages, eventRetentionMs } = this.#deps;
     this.#look(true);
     if (ownership.owner) {
       await this.#step("expire leases", async () => {
-        if ((await leases.expire()) > 0) wake.hint();
+        if ((await leases.expire()) === 0) return;
+        keeper.expect("work");
+        wake.hint();
       });
     }
-    if (ownership.owner) await this.#step("finish removals", () => keeper.finishRemovals());
+    if (ownership.owner) {
+      await this.#step("finish removals", () => keeper.finishRemovals());
+      await this.#step("expire salvages", () => salvages.keepHouse());
+    }
     this.#beats++;
     if (this.#beats % houseEvery !== 0) return;
     await this.#step("keep house", () => work.keepHouse(eventRetentionMs));

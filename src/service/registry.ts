@@ -6,6 +6,7 @@
 import { type Caller, limitedTo } from "../domain/caller.js";
 import { Failure, type FieldFault } from "../domain/failure.js";
 import { defaultMaxWorkspaces, type Repository, type RepositorySettings } from "../domain/repository.js";
+import { defaultSalvageTtlMs } from "../domain/salvage.js";
 import { looksLikeUrl, parseUpstream } from "../domain/upstream-url.js";
 import type { Credentials } from "../ports/credentials.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
@@ -79,6 +80,7 @@ const defaultSettings = {
   credential: "",
   labels: {},
   paused: false,
+  salvageTtlMs: defaultSalvageTtlMs,
 } as const;
 
 export function repositoryNotFound(name: string): Failure {

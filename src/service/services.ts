@@ -9,8 +9,10 @@ import type { Event, EventFilter } from "../domain/event.js";
 import type { Host } from "../domain/host.js";
 import type { Lease, TtlBounds } from "../domain/lease.js";
 import type { RepositoryOverview, RepositorySettings } from "../domain/repository.js";
+import type { Salvage } from "../domain/salvage.js";
 import type { Disposition, Workspace, WorkspaceResult } from "../domain/workspace.js";
 import type { Grant, ReclaimSelector, ResetSelector, WorkspaceFilter } from "../ports/lease-store.js";
+import type { SalvageFilter, WorkFate } from "../ports/salvage-store.js";
 
 /** What is known of the call besides its message. */
 export interface CallContext {
@@ -35,6 +37,8 @@ export interface AcquireInput {
   readonly maxStalenessMs: number;
   readonly branch: string;
   readonly author?: { readonly name: string; readonly email: string };
+  /** Empty: nothing is restored. */
+  readonly restoreSalvageId: string;
 }
 
 export interface Acquired {
@@ -52,6 +56,13 @@ export interface ReleaseInput {
   readonly token: string;
   readonly disposition: Disposition;
   readonly waitForClean: boolean;
+}
+
+export interface Released {
+  readonly workspace: Workspace;
+  readonly alreadyReleased: boolean;
+  /** What became of work that exists nowhere else. */
+  readonly fate: WorkFate;
 }
 
 export interface ListInput {
@@ -90,16 +101,29 @@ export type WatchItem = { readonly revision: bigint; readonly storeId: string } 
 export interface Workspaces {
   acquire(input: AcquireInput, call: CallContext): Promise<Acquired>;
   heartbeat(leaseId: string, token: string, ttlMs: number | undefined, call: CallContext): Promise<Lease>;
-  release(
-    input: ReleaseInput,
-    call: CallContext,
-  ): Promise<{ readonly workspace: Workspace; readonly alreadyReleased: boolean }>;
+  release(input: ReleaseInput, call: CallContext): Promise<Released>;
   list(input: ListInput, call: CallContext): Promise<WorkspaceList>;
   get(workspaceId: string, call: CallContext): Promise<Workspace>;
   reclaim(selector: ReclaimSelector, call: CallContext): Promise<readonly WorkspaceResult[]>;
   reset(selector: ResetSelector, call: CallContext): Promise<readonly WorkspaceResult[]>;
   /** The first item comes at once. Ends by throwing DRAINING when the server drains. */
   watch(input: WatchInput, call: CallContext): AsyncIterable<WatchItem>;
+}
+
+export interface SalvageInput {
+  readonly filter: SalvageFilter;
+  /** 1 to 1,000. */
+  readonly pageSize: number;
+  /** Id of the last salvage of the page before; empty for the first page. */
+  readonly after: string;
+}
+
+export interface SalvageList {
+  readonly salvages: readonly Salvage[];
+  /** Whether there may be more. */
+  readonly more: boolean;
+  /** Newest revision when this page was read. */
+  readonly revision: bigint;
 }
 
 export interface ServerInfo {
@@ -136,6 +160,8 @@ export interface Administration {
     name: string,
     call: CallContext,
   ): Promise<{ readonly overview: RepositoryOverview; readonly changed: boolean }>;
+  listSalvages(input: SalvageInput, call: CallContext): Promise<SalvageList>;
+  discardSalvage(salvageId: string, call: CallContext): Promise<void>;
   listHosts(
     input: { readonly after: string; readonly pageSize: number },
     call: CallContext,

@@ -11,6 +11,7 @@ import type { HostOwnership, HostStore } from "../ports/host-store.js";
 import type { LeaseStore, TicketBoard, TicketDesk, WorkspacePool } from "../ports/lease-store.js";
 import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
+import type { SalvageStore } from "../ports/salvage-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { WorkspaceStore } from "../ports/workspace-store.js";
 import { Acquiring } from "./acquiring.js";
@@ -23,6 +24,8 @@ import { Mirrors } from "./mirrors.js";
 import { Places } from "./places.js";
 import { Pulse } from "./pulse.js";
 import { Registry } from "./registry.js";
+import { Salvages } from "./salvages.js";
+import { Salvaging } from "./salvaging.js";
 import { Seats } from "./seats.js";
 import type { Services } from "./services.js";
 import { Watching } from "./watching.js";
@@ -35,6 +38,7 @@ export interface ServiceStore {
   readonly leases: LeaseStore;
   readonly pool: WorkspacePool;
   readonly work: WorkspaceStore;
+  readonly salvages: SalvageStore;
   readonly repositories: RepositoryStore;
   readonly hosts: HostStore;
   readonly events: EventLog;
@@ -90,8 +94,21 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const registry = new Registry({ repositories, credentials, policy: { authentication, allowUrls, allowLocal } });
   const mirrors = new Mirrors({ repositories, git, credentials, places, limits, wake, log });
   const seats = new Seats();
-  const granting = new Granting({ board: tickets, repositories, mirrors, git, places, ownership, seats, wake, log });
-  const keeper = new Keeper({ work, repositories, mirrors, granting, git, places, ownership, wake, log });
+  const salvages = new Salvages({ store: store.salvages, git, places, log });
+  const salvaging = new Salvaging({ salvages: store.salvages, git, mirrors, places, log });
+  const granting = new Granting({
+    board: tickets,
+    repositories,
+    mirrors,
+    salvages,
+    git,
+    places,
+    ownership,
+    seats,
+    wake,
+    log,
+  });
+  const keeper = new Keeper({ work, repositories, mirrors, granting, git, salvaging, places, ownership, wake, log });
   const { signal } = draining;
   const watching = new Watching({
     events,
@@ -108,6 +125,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     ownership,
     granting,
     registry,
+    salvages,
     seats,
     wake,
     secret,
@@ -122,6 +140,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     keeper,
     leases,
     pool,
+    salvages: store.salvages,
     repositories,
     wake,
     secret,
@@ -142,6 +161,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     ownership,
     registry,
     mirrors,
+    salvages,
     keeper,
     events,
     wake,
@@ -153,6 +173,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     wake,
     granting,
     keeper,
+    salvages,
     tail: watching.tail,
     leases,
     work,

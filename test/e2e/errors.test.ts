@@ -194,9 +194,12 @@ describe("tokens", () => {
   });
 
   it("A4 a token of an older fence is LEASE_LOST everywhere, and the new holder does not notice", async () => {
-    const old = await client.acquire({ repository: "tools" });
+    // of one workspace, so that there is no other to be handed out
+    const { url } = await Upstream.make(root, "single");
+    await client.admin.registerRepository({ repository: { name: "single", url, maxWorkspaces: 1 } });
+    const old = await client.acquire({ repository: "single" });
     await client.releaseAndClean(old);
-    const now = await client.acquire({ repository: "tools" });
+    const now = await client.acquire({ repository: "single" });
     expect(now.workspaceId).toBe(old.workspaceId);
     const before = await versions(now);
     expect(await refusal(client.heartbeat(old))).toMatchObject({
@@ -208,7 +211,7 @@ describe("tokens", () => {
     expect(await versions(now)).toEqual(before);
     await client.workspaces.reset({ workspaceId: now.workspaceId, force: true });
     await client.whenIn(now.workspaceId, WorkspaceState.IDLE);
-    const latest = await client.acquire({ repository: "tools" });
+    const latest = await client.acquire({ repository: "single" });
     for (const refused of await everywhere(now)) {
       expect(refused).toMatchObject({ reason: "LEASE_LOST", metadata: { end_reason: "RESET" } });
     }

@@ -1,5 +1,5 @@
 /** How workspaces come and go: made ahead, bounded, taken back, expired, reset; and that unsaved work outlives all of it. */
-import { access, readFile, writeFile } from "node:fs/promises";
+import { access, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
@@ -11,8 +11,9 @@ import { WorkspaceAction, WorkspaceSource } from "../../gen/leasehold/v1/workspa
 import type { Sql } from "../../src/postgres/client.js";
 import { type Client, type Held, refusal } from "../support/rpc-client.js";
 import { useServers } from "../support/server.js";
+import { expectSalvaged, salvageOf, workUnsaved } from "../support/unsaved.js";
 import { until } from "../support/until.js";
-import { git, Upstream } from "../support/upstream.js";
+import { Upstream } from "../support/upstream.js";
 
 const servers = useServers();
 let client: Client;
@@ -53,21 +54,6 @@ async function expire({ workspaceId, fence }: Held): Promise<void> {
       select end_reason as reason from leases where workspace_id = ${workspaceId.slice(1)} and fence = ${String(fence)}`;
     return row?.reason === "EXPIRED";
   });
-}
-
-/** Work of each kind that exists nowhere else. */
-async function workUnsaved({ path }: Held): Promise<void> {
-  await writeFile(join(path, "src/main.txt"), "changed\n");
-  await writeFile(join(path, "notes.txt"), "untracked\n");
-  await writeFile(join(path, "committed.txt"), "committed\n");
-  await git(path, "add", "committed.txt");
-  await git(path, "commit", "--quiet", "--message", "Not pushed");
-}
-
-async function expectWork(path: string): Promise<void> {
-  expect(await readFile(join(path, "notes.txt"), "utf8")).toBe("untracked\n");
-  expect(await readFile(join(path, "src/main.txt"), "utf8")).toBe("changed\n");
-  expect(await git(path, "log", "-1", "--format=%s")).toBe("Not pushed");
 }
 
 describe("the pool", () => {
@@ -184,19 +170,16 @@ describe("Reclaim", () => {
     expect(await refusal(client.workspaces.reclaim({}))).toMatchObject({ reason: "SELECTOR_REQUIRED" });
   });
 
-  it("A5 a reclaimed lease with unsaved work is quarantined with its files, and Reclaim does not remove them either", async () => {
+  it("A5 G2 a reclaimed lease with unsaved work leaves a salvage, and its workspace is leased again", async () => {
     const name = await register();
     const held = await client.acquire({ repository: name, holder: "worker" });
     await workUnsaved(held);
     await client.workspaces.reclaim({ leaseIds: [held.leaseId] });
-    const kept = await client.whenIn(held.workspaceId, WorkspaceState.QUARANTINED);
-    expect(kept.problem).not.toBe("");
-    await expectWork(kept.path);
-    await client.workspaces.reclaim({ workspaceIds: [held.workspaceId] });
-    await until("it is quarantined again", async () => (await client.get(held.workspaceId)).fence > kept.fence + 1n);
-    await expectWork((await client.whenIn(held.workspaceId, WorkspaceState.QUARANTINED)).path);
+    await client.whenIn(held.workspaceId, WorkspaceState.IDLE);
+    await expectSalvaged(await salvageOf(client, held), root);
     const next = await client.acquire({ repository: name });
-    expect(next.workspaceId).not.toBe(held.workspaceId);
+    expect(next.workspaceId).toBe(held.workspaceId);
+    expect(await isThere(join(next.path, "notes.txt"))).toBe(false);
     await client.release(next);
   });
 });
@@ -225,12 +208,13 @@ describe("expiry", () => {
     await client.release(held);
   });
 
-  it("A5 an expired lease with unsaved work is quarantined with its files", async () => {
+  it("A5 G2 an expired lease with unsaved work leaves a salvage and a clean workspace", async () => {
     const name = await register();
     const held = await client.acquire({ repository: name });
     await workUnsaved(held);
     await expire(held);
-    await expectWork((await client.whenIn(held.workspaceId, WorkspaceState.QUARANTINED)).path);
+    await client.whenIn(held.workspaceId, WorkspaceState.IDLE);
+    await expectSalvaged(await salvageOf(client, held), root);
   });
 
   it("A5 an expired lease that leaves nothing but ignored files is cleaned and leased again", async () => {

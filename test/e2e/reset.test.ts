@@ -1,5 +1,5 @@
 /** Reset: clean again from scratch, whatever state a workspace is in, and never at the cost of unsaved work by mistake. */
-import { access, readFile, writeFile } from "node:fs/promises";
+import { access, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Code } from "@connectrpc/connect";
 import { beforeAll, beforeEach, expect, it } from "vitest";
@@ -7,11 +7,13 @@ import { EventKind } from "../../gen/leasehold/v1/event_pb.js";
 import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import { WorkspaceAction } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { type Client, type Held, refusal } from "../support/rpc-client.js";
-import { useServers } from "../support/server.js";
+import { type ServerProcess, useServers } from "../support/server.js";
+import { expectSalvaged, salvageOf, workUnsaved } from "../support/unsaved.js";
 import { until } from "../support/until.js";
 import { git, Upstream } from "../support/upstream.js";
 
 const servers = useServers();
+let server: ServerProcess;
 let client: Client;
 let held: Held;
 let repositories = 0;
@@ -20,7 +22,8 @@ let name: string;
 
 beforeAll(async () => {
   root = await servers.directory();
-  client = (await servers.start()).client;
+  server = await servers.start();
+  client = server.client;
 });
 
 beforeEach(async () => {
@@ -41,9 +44,12 @@ const reset = async (fields: Parameters<Client["workspaces"]["reset"]>[0]) => {
   return results[0];
 };
 
-/** Unsaved work, and the workspace in quarantine because of it. */
+const notARepository = () => join(server.dataDir, "salvages", `${name}.git`);
+
+/** Unsaved work, and the workspace in quarantine because it cannot be salvaged. */
 async function quarantine() {
   await writeFile(join(held.path, "notes.txt"), "untracked\n");
+  await writeFile(notARepository(), "in the way\n");
   await client.workspaces.reclaim({ leaseIds: [held.leaseId] });
   return client.whenIn(held.workspaceId, WorkspaceState.QUARANTINED);
 }
@@ -76,22 +82,23 @@ it("A5 an idle workspace whose files somebody damaged is clean again, file by fi
   expect(await git(path, "status", "--porcelain", "--ignored")).toBe("");
 });
 
-it("A5 a forced Reset of a lease with unsaved work keeps the files in quarantine", async () => {
-  await writeFile(join(held.path, "notes.txt"), "untracked\n");
+it("A5 G2 a forced Reset of a lease with unsaved work salvages it", async () => {
+  await workUnsaved(held);
   await reset({ force: true });
-  const kept = await client.whenIn(held.workspaceId, WorkspaceState.QUARANTINED);
-  expect(await readFile(join(kept.path, "notes.txt"), "utf8")).toBe("untracked\n");
+  await client.whenIn(held.workspaceId, WorkspaceState.IDLE);
+  await expectSalvaged(await salvageOf(client, held), root);
 });
 
-it("A5 a quarantined workspace stays so, with its files, through a Reset that does not abandon them", async () => {
+it("A5 G2 a quarantined workspace stays so, with its files, through Resets, until they can be salvaged", async () => {
   const kept = await quarantine();
   await reset({});
   await until("it was looked at again", async () => (await client.get(held.workspaceId)).fence > kept.fence + 1n);
   const still = await client.whenIn(held.workspaceId, WorkspaceState.QUARANTINED);
   expect(await readFile(join(still.path, "notes.txt"), "utf8")).toBe("untracked\n");
-  await git(still.path, "clean", "--quiet", "--force");
+  await rm(notARepository());
   await reset({});
   await client.whenIn(held.workspaceId, WorkspaceState.IDLE);
+  expect((await salvageOf(client, held)).files).toBe(1n);
 });
 
 it("A5 abandon_work destroys unsaved work of the named fence only, and is an event", async () => {

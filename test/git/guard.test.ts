@@ -101,7 +101,7 @@ describe("A5 work that exists nowhere else is not destroyed:", () => {
       },
       "1 nested repository",
     ],
-    "a commit": [(path) => commitFile(path, "new"), "1 untracked file, 1 staged file, 1 commit that the mirror lacks"],
+    "a commit": [(path) => commitFile(path, "new"), "1 commit that the mirror lacks"],
     "a commit on another branch": [
       (path) => {
         git(path, "checkout", "-q", "-b", "mine");
@@ -223,12 +223,17 @@ describe("A5 without a trusted index the files themselves are compared", () => {
     expect(changed.outcome).toMatchObject({ kind: "unsaved", detail: "1 changed file" });
   });
 
-  test("A5 and where the commit is unknown, every file is work", async () => {
+  test("A5 and where that is unknown, with the commit that HEAD is at, or else every file is work", async () => {
     const site = new Site(bench, mirror, upstream.path, `g${++made}`);
     const target = await site.prepare();
     rmSync(site.trustedIndex);
-    expect(await site.clean("", target, { guardWork: true })).toMatchObject({ kind: "unsaved" });
-    expect(await site.clean("1".repeat(40), target, { guardWork: true })).toMatchObject({ kind: "unsaved" });
+    appendFileSync(join(site.path, "a.txt"), "x");
+    for (const from of ["", "1".repeat(40)]) {
+      expect(await site.clean(from, target, { guardWork: true })).toMatchObject({ detail: "1 changed file" });
+    }
+    writeFileSync(join(site.path, "a.txt"), "aaa\n");
+    rmSync(join(site.path, ".git"), { recursive: true });
+    expect(await site.clean("", target, { guardWork: true })).toMatchObject({ detail: "7 untracked files" });
   });
 });
 

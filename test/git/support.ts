@@ -104,17 +104,19 @@ export class Site {
 
 let references = 0;
 
-/** Every file below `root` but `.git`: kind, permissions and content. */
+/** Every file below `root` but `.git`: kind, permissions and content. Names that are not UTF-8 are told by their bytes. */
 export function listing(root: string, below = ""): string[] {
   const lines: string[] = [];
-  for (const name of readdirSync(join(root, below), { encoding: "buffer" }).map(String).sort()) {
+  const place = (path: string): Buffer => Buffer.concat([Buffer.from(`${root}/`), Buffer.from(path, "latin1")]);
+  const names = readdirSync(place(below), { encoding: "buffer" }).map((name) => name.toString("latin1"));
+  for (const name of names.sort()) {
     const path = below === "" ? name : `${below}/${name}`;
     if (path === ".git") continue;
-    const stat = lstatSync(join(root, path));
+    const stat = lstatSync(place(path));
     const mode = (stat.mode & 0o7777).toString(8);
     if (stat.isDirectory()) lines.push(`${path}/ ${mode}`, ...listing(root, path));
-    else if (stat.isSymbolicLink()) lines.push(`${path} -> ${readlinkSync(join(root, path))}`);
-    else if (stat.isFile()) lines.push(`${path} ${mode} ${digest(join(root, path))}`);
+    else if (stat.isSymbolicLink()) lines.push(`${path} -> ${readlinkSync(place(path), "latin1")}`);
+    else if (stat.isFile()) lines.push(`${path} ${mode} ${digest(place(path))}`);
     else lines.push(`${path} special`);
   }
   return lines;
@@ -137,6 +139,6 @@ export function state(path: string) {
   };
 }
 
-function digest(path: string): string {
+function digest(path: Buffer): string {
   return createHash("sha256").update(readFileSync(path)).digest("hex");
 }

@@ -103,6 +103,17 @@ describe("G12 a pool of workers", () => {
     await pool.close();
   });
 
+  test("G12 a worker that cannot be started is this host's fault, and the next call tries again", async () => {
+    const pool = make(1);
+    const saved = process.env.TMPDIR;
+    process.env.TMPDIR = bench.at("no-such-directory");
+    await expect(resolveJob(pool)).rejects.toMatchObject({ kind: "failed", fault: { kind: "host-io" } });
+    if (saved === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = saved;
+    expect(await resolveJob(pool)).toMatchObject({ head: "refs/heads/main" });
+    await pool.close();
+  });
+
   test("G12 a worker is replaced after its number of calls, and idle ones end", async () => {
     const pool = make(2, { maxCalls: 3, idleMs: 50 });
     const seen = new Set<number>();
@@ -213,25 +224,49 @@ test("A3 twenty workspaces at once are made, moved, dirtied, cleaned and moved a
   expect(state((last as Site).path)).toEqual(state((last as Site).reference(await (last as Site).target("main"))));
 });
 
-test("G12 a clean that was killed at any moment is finished by the same call", async () => {
+/** Runs `work` in a fresh worker and kills that after `ms`, wherever it then is. */
+async function killed(ms: number, work: (pool: WorkerPool) => Promise<unknown>): Promise<void> {
+  const pool = new WorkerPool({ entry: workerEntry, size: 1, keep: 1, log: () => {} });
+  await pool.call("resolve", { mirror, revision: "main" }, { deadlineMs: 20_000 });
+  const call = work(pool).catch((error: CallError) => error);
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  for (const pid of pool.pids) process.kill(pid, "SIGKILL");
+  await call;
+  await pool.close();
+}
+
+test("G12 a clean that was killed at any moment is finished by the next, also for another target", async () => {
   const site = new Site(bench, mirror, upstream.path, "killed");
-  const target = await site.prepare("v1");
-  for (let round = 0; round < 8; round++) {
-    const pool = new WorkerPool({ entry: workerEntry, size: 1, keep: 1, log: () => {} });
-    await pool.call("resolve", { mirror, revision: "main" }, { deadlineMs: 20_000 });
-    writeFileSync(join(site.path, "junk"), "x");
-    const { mirror: from, origin, trustedIndex } = site;
+  const targets = [await site.target("v1"), await site.target("main")] as const;
+  await site.prepare("v1");
+  for (let round = 0; round < 4; round++) {
+    const { mirror, origin, trustedIndex } = site;
     const path = bench.at("workspaces", `killed-${round}`);
-    const request = { mirror: from, origin, trustedIndex, path, candidates: [path, site.path], trash: bench.trash };
-    const job = { ...request, from: target.commit, target, guardWork: false };
-    const call = pool.call("cleanWorkspace", job, { deadlineMs: 20_000 }).catch((error: CallError) => error);
-    await new Promise((resolve) => setTimeout(resolve, round * 3));
-    for (const pid of pool.pids) process.kill(pid, "SIGKILL");
-    await call;
-    await pool.close();
-    await bench.engine.cleanWorkspace(job);
+    const request = { mirror, origin, trustedIndex, path, candidates: [path, site.path], trash: bench.trash };
+    const job = { ...request, from: targets[0].commit, guardWork: false };
+    writeFileSync(join(site.path, "junk"), "x");
+    // At the last round it is not killed before its end: what it answered is lost all the same.
+    await killed(round * round * 12, (pool) =>
+      pool.call("cleanWorkspace", { ...job, target: targets[1] }, { deadlineMs: 20_000 }),
+    );
+    await bench.engine.cleanWorkspace({ ...job, target: targets[0] });
     site.path = path;
-    expect(state(site.path)).toEqual(state(site.reference(target)));
+    expect(state(site.path)).toEqual(state(site.reference(targets[0])));
+  }
+});
+
+test("G12 a move that was killed at any moment is finished by the next, also to another target", async () => {
+  const site = new Site(bench, mirror, upstream.path, "moved");
+  const targets = [await site.target("v1"), await site.target("main")] as const;
+  await site.prepare("v1");
+  const { path, origin, trustedIndex } = site;
+  const job = { mirror, path, origin, trustedIndex, from: targets[0].commit };
+  for (let round = 0; round < 4; round++) {
+    await killed(round * round * 12, (pool) =>
+      pool.call("prepareWorkspace", { ...job, target: targets[1] }, { deadlineMs: 20_000 }),
+    );
+    await bench.engine.prepareWorkspace({ ...job, target: targets[0] });
+    expect(state(path)).toEqual(state(site.reference(targets[0])));
   }
 });
 

@@ -5,17 +5,16 @@ import { expect, test } from "vitest";
 import { useServed } from "./served.js";
 import { expectStory, type Story } from "./story.js";
 import { cached, contents } from "./tool-cache.js";
-import { mayRun, mustRun, needTool, prepareLimitMs, reachLimitMs, root, run } from "./toolchain.js";
+import { buildLimitMs, mayRun, mustRun, needTool, reachLimitMs, root, run } from "./toolchain.js";
 
 const sources = join(root, "test/interop/go");
 const proto = join(root, "proto");
 const buf = join(root, "node_modules/.bin/buf");
-const buildLimitMs = 200_000;
 
 const client = needTool("Go client", async () => {
   const version = await mayRun("go", ["env", "GOVERSION"]);
   const key = [version, ...contents(sources), ...contents(proto)];
-  const directory = await cached("go-client", key, prepareLimitMs, async (place) => {
+  const directory = await cached("go-client", key, async (place) => {
     cpSync(sources, place, { recursive: true });
     await mayRun("go", ["mod", "download", ...(await requiredModules(place))], { cwd: place, limitMs: reachLimitMs });
     const env = { GOBIN: join(place, "bin") };

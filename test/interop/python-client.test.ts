@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { useServed } from "./served.js";
 import { expectStory, type Story } from "./story.js";
 import { cached, contents } from "./tool-cache.js";
-import { mayRun, mustRun, needTool, prepareLimitMs, root, run } from "./toolchain.js";
+import { mayRun, mustRun, needTool, root, run } from "./toolchain.js";
 
 const sources = join(root, "test/interop/python");
 const proto = join(root, "proto");
@@ -14,7 +14,7 @@ const installLimitMs = 180_000;
 
 const python = needTool("Python with grpcio", async () => {
   const version = await mayRun("python3", ["-VV"]);
-  const directory = await cached("python", [version, ...contents(requirements)], prepareLimitMs, async (place) => {
+  const directory = await cached("python", [version, ...contents(requirements)], async (place) => {
     await mayRun("python3", ["-m", "venv", place]);
     const quickly = ["--quiet", "--timeout=20", "--retries=1", "--only-binary=:all:"];
     const args = ["-m", "pip", "install", ...quickly, "--requirement", requirements];

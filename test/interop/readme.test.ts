@@ -11,7 +11,7 @@ import { delimiter, dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { makeGrpcurl } from "./grpcurl.js";
 import { useServed } from "./served.js";
-import { root, run, Unavailable } from "./toolchain.js";
+import { prepareLimitMs, root, run, Unavailable } from "./toolchain.js";
 
 const served = useServed();
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -24,7 +24,7 @@ function blocks(mark: RegExp): string[] {
     .map(([, , content = ""]) => content);
 }
 
-test("the tour of the README does what the README says", { timeout: 420_000 }, async () => {
+test("the tour of the README does what the README says", { timeout: prepareLimitMs + tourLimitMs }, async () => {
   const grpcurl = await makeGrpcurl().catch((error: unknown) => {
     if (error instanceof Unavailable) return undefined;
     throw error;

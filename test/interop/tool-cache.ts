@@ -22,17 +22,19 @@ import {
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { until } from "../support/until.js";
+import { buildLimitMs, reachLimitMs, Unavailable } from "./toolchain.js";
 
+/** How long somebody else may make what is wanted here too, in milliseconds. */
+const turnLimitMs = reachLimitMs + buildLimitMs;
 const weekMs = 7 * 24 * 3600_000;
 
 /**
  * The directory that `make` filled, now or in an earlier run, with what it is made of as its key.
- * `make` fills a directory that is moved into its place afterwards; `limitMs` is what that may take.
+ * `make` fills a directory that is moved into its place afterwards.
  */
 export async function cached(
   name: string,
   key: readonly string[],
-  limitMs: number,
   make: (directory: string) => Promise<void>,
 ): Promise<string> {
   const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "leasehold-interop");
@@ -40,7 +42,11 @@ export async function cached(
   const digest = createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 16);
   const place = join(cache, `${name}-${digest}`);
   const lock = `${place}.lock`;
-  await until(`${name} is there or ours to make`, () => existsSync(place) || takeLock(lock), limitMs);
+  await until(`${name} is there, or ours to make`, () => existsSync(place) || takeLock(lock), turnLimitMs).catch(
+    (error: Error) => {
+      throw new Unavailable(error.message);
+    },
+  );
   try {
     if (existsSync(place)) {
       utimesSync(place, new Date(), new Date());

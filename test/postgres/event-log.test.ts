@@ -29,7 +29,7 @@ test("G5 many committers and two publishers give consecutive revisions, in each 
   const worker = async () => {
     for (let i = 0; i < 15; i++) {
       const { lease: held } = await lease(fixture);
-      await store.leases.end(held, "RELEASED", "CLEAN", false);
+      await store.leases.end(held, "RELEASED", "CLEAN");
       await finishDueWork(store);
     }
   };
@@ -54,7 +54,7 @@ test("G5 an event is of the transaction that made the change: without the change
   const { lease: held } = await lease(fixture);
   await store.events.publish();
   await sql.unsafe("alter table outbox add constraint full_outbox check (kind <> 'LEASE_ENDED')");
-  await expect(store.leases.end(held, "RELEASED", "CLEAN", false)).rejects.toThrow(/full_outbox/);
+  await expect(store.leases.end(held, "RELEASED", "CLEAN")).rejects.toThrow(/full_outbox/);
   expect((await store.leases.find(held))?.endTime).toBeUndefined();
 });
 

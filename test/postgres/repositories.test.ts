@@ -8,7 +8,15 @@ beforeEach(async () => {
 });
 afterEach(() => fixture.close());
 
-const settings = { minIdle: 0, maxWorkspaces: 5, stablePath: false, credential: "", labels: {}, paused: false };
+const settings = {
+  minIdle: 0,
+  maxWorkspaces: 5,
+  stablePath: false,
+  credential: "",
+  labels: {},
+  paused: false,
+  salvageTtlMs: 60_000,
+};
 
 test("B6 a mirror that fails is tried again with growing pauses, and one problem is one event", async () => {
   const { store, sql } = fixture;
@@ -57,7 +65,7 @@ test("a name that another URL has is made unique when it was derived, and refuse
   expect(given.kind).toBe("differs");
 });
 
-test("a repository in use is removed by force only, and never while a workspace is quarantined", async () => {
+test("a repository with leases or quarantined workspaces is removed by force only", async () => {
   const { store, sql } = fixture;
   await makeIdle(fixture, 2);
   const held = await lease(fixture);
@@ -68,8 +76,7 @@ test("a repository in use is removed by force only, and never while a workspace 
     );
   await quarantine("IDLE");
   await sql`update workspaces set state = 'QUARANTINED', problem = 'work' where state = 'CLEANING'`;
-  expect(await store.repositories.remove("demo", true)).toEqual({ kind: "in-use", leases: 1, quarantined: 1 });
-  await quarantine("QUARANTINED");
+  expect(await store.repositories.remove("demo", false)).toEqual({ kind: "in-use", leases: 1, quarantined: 1 });
   expect(await store.repositories.remove("demo", true)).toEqual({ kind: "removing" });
   expect((await store.leases.find(held.lease))?.endReason).toBe("RECLAIMED");
   for (const due of await store.work.claimWork([], "/workspaces", 10)) {
@@ -86,4 +93,19 @@ test("G9 workspaces are made ahead up to min_idle, within max_workspaces, and no
   const made = await store.work.claimMissingIdle("/workspaces", 10);
   expect(made.map((due) => due.kind)).toEqual(["make", "make", "make"]);
   expect(await store.work.claimMissingIdle("/workspaces", 10)).toEqual([]);
+});
+
+test("a repository that is removed while its workspaces are being made or cleaned goes all the same", async () => {
+  const { store } = fixture;
+  await store.repositories.update("demo", { minIdle: 1 });
+  const [making] = await store.work.claimMissingIdle("/workspaces", 1);
+  if (!making) throw new Error("nothing is made ahead");
+  expect(await store.repositories.remove("demo", false)).toEqual({ kind: "removing" });
+  await store.work.finishWork(making.key, { kind: "idle", commit: "", head: "", refsVersion: 1n });
+  expect(await store.repositories.finishRemovals()).toEqual([]);
+  const [removing] = await store.work.claimWork([], "/workspaces", 1);
+  expect(removing?.kind).toBe("remove");
+  await store.work.finishWork(making.key, { kind: "retired" });
+  await store.work.finishWork(removing?.key ?? making.key, { kind: "retired" });
+  expect(await store.repositories.finishRemovals()).toEqual(["demo"]);
 });

@@ -40,7 +40,7 @@ test("G3 the request id of a living lease finds that lease, and of an ended one 
     });
   const replay = await again();
   expect(replay.kind === "leased" && replay.grant.lease.fence).toBe(made?.lease.fence);
-  await store.leases.end(granted.key, "RECLAIMED", "CLEAN", true);
+  await store.leases.end(granted.key, "RECLAIMED", "CLEAN");
   const late = await again();
   expect(late.kind === "leased" && late.grant.lease.endReason).toBe("RECLAIMED");
 });
@@ -68,7 +68,7 @@ test("G6 the queue is by arrival, over all servers", async () => {
   // asked in the other order
   expect(await grant(store, second)).toMatchObject({ kind: "waiting" });
   expect(await grant(store, first)).toEqual({ kind: "waiting", position: 1 });
-  await store.leases.end(held[0]?.lease ?? raise(), "RELEASED", "CLEAN", false);
+  await store.leases.end(held[0]?.lease ?? raise(), "RELEASED", "CLEAN");
   await finishDueWork(store);
   expect(await grant(store, second)).toEqual({ kind: "waiting", position: 2 });
   expect(await grant(store, first)).toMatchObject({ kind: "granted" });
@@ -133,7 +133,7 @@ test("a paused repository hands nothing out", async () => {
 test("B2 a path is stored before anything is written, and no holder gets the path of an earlier one", async () => {
   const first = await lease(fixture);
   expect(first.workspace.path).toBe("/workspaces/demo/w1.1");
-  await fixture.store.leases.end(first.lease, "RELEASED", "CLEAN", false);
+  await fixture.store.leases.end(first.lease, "RELEASED", "CLEAN");
   await finishDueWork(fixture.store);
   const second = await lease(fixture);
   expect(second.workspace.id).toBe(first.workspace.id);
@@ -143,7 +143,7 @@ test("B2 a path is stored before anything is written, and no holder gets the pat
 test("a repository with stable paths keeps them", async () => {
   await fixture.store.repositories.update("demo", { stablePath: true });
   const first = await lease(fixture);
-  await fixture.store.leases.end(first.lease, "RELEASED", "CLEAN", false);
+  await fixture.store.leases.end(first.lease, "RELEASED", "CLEAN");
   await finishDueWork(fixture.store);
   expect((await lease(fixture)).workspace.path).toBe(first.workspace.path);
 });

@@ -59,7 +59,7 @@ describe("the table", () => {
 
   test("F3 update_mask knows every setting of the proto's comment", () => {
     expect([...updatableSettings].sort()).toEqual(
-      ["url", "min_idle", "max_workspaces", "stable_path", "credential", "labels", "paused"].sort(),
+      ["url", "min_idle", "max_workspaces", "stable_path", "credential", "labels", "paused", "salvage_ttl"].sort(),
     );
   });
 });

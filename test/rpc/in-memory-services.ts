@@ -8,6 +8,7 @@ import type { Event } from "../../src/domain/event.js";
 import { Failure } from "../../src/domain/failure.js";
 import type { Lease } from "../../src/domain/lease.js";
 import type { RepositoryOverview, RepositorySettings } from "../../src/domain/repository.js";
+import type { Salvage } from "../../src/domain/salvage.js";
 import type { Workspace } from "../../src/domain/workspace.js";
 import type {
   AcquireInput,
@@ -64,10 +65,32 @@ export function event(revision: bigint, detail = ""): Event {
     holder: "tester",
     caller: "",
     labels: {},
+    salvageId: "",
     detail,
     time,
   };
 }
+
+export const salvage: Salvage = {
+  salvageId: "s17.4",
+  repository: "demo",
+  host: "here",
+  leaseId: "w17.4",
+  workspaceId: "w17",
+  holder: "tester",
+  caller: "",
+  reason: "EXPIRED",
+  repositoryPath: "/salvages/demo.git",
+  ref: "refs/leasehold/salvage/s17.4",
+  commit: "b".repeat(40),
+  baseCommit: "a".repeat(40),
+  files: 2,
+  commits: 1,
+  bytes: 300,
+  incomplete: ["a damaged stash"],
+  createTime: time,
+  expireTime: new Date(time.getTime() + 86_400_000),
+};
 
 const settings: RepositorySettings = {
   url: "https://git.example.com/demo.git",
@@ -77,6 +100,7 @@ const settings: RepositorySettings = {
   credential: "",
   labels: {},
   paused: false,
+  salvageTtlMs: 86_400_000,
 };
 
 export const overview: RepositoryOverview = {
@@ -144,7 +168,7 @@ export class InMemoryServices implements Services {
     },
     release: async (input, call) => {
       this.#note("release", input, call);
-      return { workspace, alreadyReleased: false };
+      return { workspace, alreadyReleased: false, fate: { kind: "saved", salvage } };
     },
     list: async (input, call) => {
       this.#note("list", input, call);
@@ -218,6 +242,19 @@ export class InMemoryServices implements Services {
     refreshMirror: async (name, call) => {
       this.#note("refreshMirror", name, call);
       return { overview, changed: true };
+    },
+    listSalvages: async (input, call) => {
+      this.#note("listSalvages", input, call);
+      const isFirst = input.after === "";
+      return {
+        salvages: [{ ...salvage, salvageId: isFirst ? "s17.4" : "s17.9" }],
+        more: isFirst,
+        revision: isFirst ? 7n : 9n,
+      };
+    },
+    discardSalvage: async (salvageId, call) => {
+      this.#note("discardSalvage", salvageId, call);
+      if (salvageId === "s99.1") throw new Failure("SALVAGE_NOT_FOUND", "no salvage s99.1");
     },
     listHosts: async (input, call) => {
       this.#note("listHosts", input, call);

@@ -1,7 +1,7 @@
 /**
  * Owns temporary repositories for tests: made and looked at with the real `git` program, hermetically.
  */
-import { execFileSync, type StdioOptions } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -21,13 +21,11 @@ const environment = {
 
 /** Runs git in `directory` and answers its output without the last line feed. Throws if it fails. */
 export function git(directory: string, ...args: readonly string[]): string {
-  const options = {
-    cwd: directory,
-    env: environment,
-    maxBuffer: 1 << 28,
-    stdio: ["ignore", "pipe", "pipe"] as StdioOptions,
-  };
-  return execFileSync("git", args, { ...options, encoding: "utf8" }).replace(/\n$/, "");
+  const options = { cwd: directory, env: environment, maxBuffer: 1 << 28 };
+  return execFileSync("git", args, { ...options, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" }).replace(
+    /\n$/,
+    "",
+  );
 }
 
 /** A directory of the test's own; `remove` it when done. */

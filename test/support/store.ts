@@ -41,6 +41,7 @@ export async function openStoreFixture(maxWorkspaces = 4): Promise<StoreFixture>
     credential: "",
     labels: {},
     paused: false,
+    salvageTtlMs: 60_000,
   });
   if (registered.kind !== "registered") throw new Error("a fresh database has a repository");
   const { repository } = registered;
@@ -123,6 +124,6 @@ export async function makeIdle(fixture: StoreFixture, count: number): Promise<vo
   const { store } = fixture;
   const leases = [];
   for (let i = 0; i < count; i++) leases.push((await lease(fixture)).lease);
-  for (const held of leases) await store.leases.end(held, "RELEASED", "CLEAN", false);
+  for (const held of leases) await store.leases.end(held, "RELEASED", "CLEAN");
   await finishDueWork(store);
 }

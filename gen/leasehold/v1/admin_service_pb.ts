@@ -10,13 +10,15 @@ import type { Host } from "./host_pb.js";
 import { file_leasehold_v1_host } from "./host_pb.js";
 import type { Repository } from "./repository_pb.js";
 import { file_leasehold_v1_repository } from "./repository_pb.js";
+import type { Salvage } from "./salvage_pb.js";
+import { file_leasehold_v1_salvage } from "./salvage_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file leasehold/v1/admin_service.proto.
  */
 export const file_leasehold_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBsZWFzZWhvbGQvdjEvYWRtaW5fc2VydmljZS5wcm90bxIMbGVhc2Vob2xkLnYxIkkKGVJlZ2lzdGVyUmVwb3NpdG9yeVJlcXVlc3QSLAoKcmVwb3NpdG9yeRgBIAEoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5IkoKGlJlZ2lzdGVyUmVwb3NpdG9yeVJlc3BvbnNlEiwKCnJlcG9zaXRvcnkYASABKAsyGC5sZWFzZWhvbGQudjEuUmVwb3NpdG9yeSKGAQoXVXBkYXRlUmVwb3NpdG9yeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIsCgpyZXBvc2l0b3J5GAIgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSLwoLdXBkYXRlX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkgKGFVwZGF0ZVJlcG9zaXRvcnlSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkiwAEKF0xpc3RSZXBvc2l0b3JpZXNSZXF1ZXN0EkEKBmxhYmVscxgBIAMoCzIxLmxlYXNlaG9sZC52MS5MaXN0UmVwb3NpdG9yaWVzUmVxdWVzdC5MYWJlbHNFbnRyeRIMCgRuYW1lGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYwoYTGlzdFJlcG9zaXRvcmllc1Jlc3BvbnNlEi4KDHJlcG9zaXRvcmllcxgBIAMoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI2ChdSZW1vdmVSZXBvc2l0b3J5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWZvcmNlGAIgASgIIhoKGFJlbW92ZVJlcG9zaXRvcnlSZXNwb25zZSIqChRSZWZyZXNoTWlycm9yUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJIlYKFVJlZnJlc2hNaXJyb3JSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSDwoHY2hhbmdlZBgCIAEoCCI5ChBMaXN0SG9zdHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIk8KEUxpc3RIb3N0c1Jlc3BvbnNlEiEKBWhvc3RzGAEgAygLMhIubGVhc2Vob2xkLnYxLkhvc3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjAKEVJlbW92ZUhvc3RSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZm9yY2UYAiABKAgiFAoSUmVtb3ZlSG9zdFJlc3BvbnNlIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0IokEChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIMCgRob3N0GAIgASgJEg0KBW93bmVyGAMgASgIEhAKCHN0b3JlX2lkGAQgASgJEhcKD25ld2VzdF9yZXZpc2lvbhgFIAEoAxIXCg9vbGRlc3RfcmV2aXNpb24YBiABKAMSLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoPZXZlbnRfcmV0ZW50aW9uGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB21pbl90dGwYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHbWF4X3R0bBgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIuCgtkZWZhdWx0X3R0bBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIWCg5hdXRoZW50aWNhdGlvbhgMIAEoCBJHCgpjb21wb25lbnRzGA0gAygLMjMubGVhc2Vob2xkLnYxLkdldFNlcnZlckluZm9SZXNwb25zZS5Db21wb25lbnRzRW50cnkaMQoPQ29tcG9uZW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEyggYKDEFkbWluU2VydmljZRJnChJSZWdpc3RlclJlcG9zaXRvcnkSJy5sZWFzZWhvbGQudjEuUmVnaXN0ZXJSZXBvc2l0b3J5UmVxdWVzdBooLmxlYXNlaG9sZC52MS5SZWdpc3RlclJlcG9zaXRvcnlSZXNwb25zZRJhChBVcGRhdGVSZXBvc2l0b3J5EiUubGVhc2Vob2xkLnYxLlVwZGF0ZVJlcG9zaXRvcnlSZXF1ZXN0GiYubGVhc2Vob2xkLnYxLlVwZGF0ZVJlcG9zaXRvcnlSZXNwb25zZRJmChBMaXN0UmVwb3NpdG9yaWVzEiUubGVhc2Vob2xkLnYxLkxpc3RSZXBvc2l0b3JpZXNSZXF1ZXN0GiYubGVhc2Vob2xkLnYxLkxpc3RSZXBvc2l0b3JpZXNSZXNwb25zZSIDkAIBEmEKEFJlbW92ZVJlcG9zaXRvcnkSJS5sZWFzZWhvbGQudjEuUmVtb3ZlUmVwb3NpdG9yeVJlcXVlc3QaJi5sZWFzZWhvbGQudjEuUmVtb3ZlUmVwb3NpdG9yeVJlc3BvbnNlElgKDVJlZnJlc2hNaXJyb3ISIi5sZWFzZWhvbGQudjEuUmVmcmVzaE1pcnJvclJlcXVlc3QaIy5sZWFzZWhvbGQudjEuUmVmcmVzaE1pcnJvclJlc3BvbnNlElEKCUxpc3RIb3N0cxIeLmxlYXNlaG9sZC52MS5MaXN0SG9zdHNSZXF1ZXN0Gh8ubGVhc2Vob2xkLnYxLkxpc3RIb3N0c1Jlc3BvbnNlIgOQAgESTwoKUmVtb3ZlSG9zdBIfLmxlYXNlaG9sZC52MS5SZW1vdmVIb3N0UmVxdWVzdBogLmxlYXNlaG9sZC52MS5SZW1vdmVIb3N0UmVzcG9uc2USXQoNR2V0U2VydmVySW5mbxIiLmxlYXNlaG9sZC52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBojLmxlYXNlaG9sZC52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_leasehold_v1_host, file_leasehold_v1_repository]);
+  fileDesc("CiBsZWFzZWhvbGQvdjEvYWRtaW5fc2VydmljZS5wcm90bxIMbGVhc2Vob2xkLnYxIkkKGVJlZ2lzdGVyUmVwb3NpdG9yeVJlcXVlc3QSLAoKcmVwb3NpdG9yeRgBIAEoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5IkoKGlJlZ2lzdGVyUmVwb3NpdG9yeVJlc3BvbnNlEiwKCnJlcG9zaXRvcnkYASABKAsyGC5sZWFzZWhvbGQudjEuUmVwb3NpdG9yeSKGAQoXVXBkYXRlUmVwb3NpdG9yeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIsCgpyZXBvc2l0b3J5GAIgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSLwoLdXBkYXRlX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkgKGFVwZGF0ZVJlcG9zaXRvcnlSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkiwAEKF0xpc3RSZXBvc2l0b3JpZXNSZXF1ZXN0EkEKBmxhYmVscxgBIAMoCzIxLmxlYXNlaG9sZC52MS5MaXN0UmVwb3NpdG9yaWVzUmVxdWVzdC5MYWJlbHNFbnRyeRIMCgRuYW1lGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYwoYTGlzdFJlcG9zaXRvcmllc1Jlc3BvbnNlEi4KDHJlcG9zaXRvcmllcxgBIAMoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI2ChdSZW1vdmVSZXBvc2l0b3J5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWZvcmNlGAIgASgIIhoKGFJlbW92ZVJlcG9zaXRvcnlSZXNwb25zZSIqChRSZWZyZXNoTWlycm9yUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJIlYKFVJlZnJlc2hNaXJyb3JSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSDwoHY2hhbmdlZBgCIAEoCCKqAQoTTGlzdFNhbHZhZ2VzUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEgwKBGhvc3QYAiABKAkSDgoGaG9sZGVyGAMgASgJEhQKDHdvcmtzcGFjZV9pZBgEIAEoCRIQCghsZWFzZV9pZBgFIAEoCRISCgpzYWx2YWdlX2lkGAYgASgJEhEKCXBhZ2Vfc2l6ZRgHIAEoBRISCgpwYWdlX3Rva2VuGAggASgJImoKFExpc3RTYWx2YWdlc1Jlc3BvbnNlEicKCHNhbHZhZ2VzGAEgAygLMhUubGVhc2Vob2xkLnYxLlNhbHZhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhAKCHJldmlzaW9uGAMgASgDIisKFURpc2NhcmRTYWx2YWdlUmVxdWVzdBISCgpzYWx2YWdlX2lkGAEgASgJIhgKFkRpc2NhcmRTYWx2YWdlUmVzcG9uc2UiOQoQTGlzdEhvc3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJPChFMaXN0SG9zdHNSZXNwb25zZRIhCgVob3N0cxgBIAMoCzISLmxlYXNlaG9sZC52MS5Ib3N0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIwChFSZW1vdmVIb3N0UmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWZvcmNlGAIgASgIIhQKElJlbW92ZUhvc3RSZXNwb25zZSIWChRHZXRTZXJ2ZXJJbmZvUmVxdWVzdCKJBAoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSDAoEaG9zdBgCIAEoCRINCgVvd25lchgDIAEoCBIQCghzdG9yZV9pZBgEIAEoCRIXCg9uZXdlc3RfcmV2aXNpb24YBSABKAMSFwoPb2xkZXN0X3JldmlzaW9uGAYgASgDEi4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKD2V2ZW50X3JldGVudGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIqCgdtaW5fdHRsGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB21heF90dGwYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoLZGVmYXVsdF90dGwYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFgoOYXV0aGVudGljYXRpb24YDCABKAgSRwoKY29tcG9uZW50cxgNIAMoCzIzLmxlYXNlaG9sZC52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2UuQ29tcG9uZW50c0VudHJ5GjEKD0NvbXBvbmVudHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBMrsHCgxBZG1pblNlcnZpY2USZwoSUmVnaXN0ZXJSZXBvc2l0b3J5EicubGVhc2Vob2xkLnYxLlJlZ2lzdGVyUmVwb3NpdG9yeVJlcXVlc3QaKC5sZWFzZWhvbGQudjEuUmVnaXN0ZXJSZXBvc2l0b3J5UmVzcG9uc2USYQoQVXBkYXRlUmVwb3NpdG9yeRIlLmxlYXNlaG9sZC52MS5VcGRhdGVSZXBvc2l0b3J5UmVxdWVzdBomLmxlYXNlaG9sZC52MS5VcGRhdGVSZXBvc2l0b3J5UmVzcG9uc2USZgoQTGlzdFJlcG9zaXRvcmllcxIlLmxlYXNlaG9sZC52MS5MaXN0UmVwb3NpdG9yaWVzUmVxdWVzdBomLmxlYXNlaG9sZC52MS5MaXN0UmVwb3NpdG9yaWVzUmVzcG9uc2UiA5ACARJhChBSZW1vdmVSZXBvc2l0b3J5EiUubGVhc2Vob2xkLnYxLlJlbW92ZVJlcG9zaXRvcnlSZXF1ZXN0GiYubGVhc2Vob2xkLnYxLlJlbW92ZVJlcG9zaXRvcnlSZXNwb25zZRJYCg1SZWZyZXNoTWlycm9yEiIubGVhc2Vob2xkLnYxLlJlZnJlc2hNaXJyb3JSZXF1ZXN0GiMubGVhc2Vob2xkLnYxLlJlZnJlc2hNaXJyb3JSZXNwb25zZRJaCgxMaXN0U2FsdmFnZXMSIS5sZWFzZWhvbGQudjEuTGlzdFNhbHZhZ2VzUmVxdWVzdBoiLmxlYXNlaG9sZC52MS5MaXN0U2FsdmFnZXNSZXNwb25zZSIDkAIBElsKDkRpc2NhcmRTYWx2YWdlEiMubGVhc2Vob2xkLnYxLkRpc2NhcmRTYWx2YWdlUmVxdWVzdBokLmxlYXNlaG9sZC52MS5EaXNjYXJkU2FsdmFnZVJlc3BvbnNlElEKCUxpc3RIb3N0cxIeLmxlYXNlaG9sZC52MS5MaXN0SG9zdHNSZXF1ZXN0Gh8ubGVhc2Vob2xkLnYxLkxpc3RIb3N0c1Jlc3BvbnNlIgOQAgESTwoKUmVtb3ZlSG9zdBIfLmxlYXNlaG9sZC52MS5SZW1vdmVIb3N0UmVxdWVzdBogLmxlYXNlaG9sZC52MS5SZW1vdmVIb3N0UmVzcG9uc2USXQoNR2V0U2VydmVySW5mbxIiLmxlYXNlaG9sZC52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBojLmxlYXNlaG9sZC52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_leasehold_v1_host, file_leasehold_v1_repository, file_leasehold_v1_salvage]);
 
 /**
  * What to register.
@@ -83,7 +85,8 @@ export type UpdateRepositoryRequest = Message<"leasehold.v1.UpdateRepositoryRequ
   repository?: Repository | undefined;
 
   /**
-   * Which fields to change: `url`, `min_idle`, `max_workspaces`, `stable_path`, `credential`, `labels`, `paused`.
+   * Which fields to change: `url`, `min_idle`, `max_workspaces`, `stable_path`, `credential`, `labels`, `paused`,
+   * `salvage_ttl`.
    * Required and not empty.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
@@ -203,7 +206,7 @@ export type RemoveRepositoryRequest = Message<"leasehold.v1.RemoveRepositoryRequ
   name: string;
 
   /**
-   * End its leases. Default false.
+   * End its leases, and remove quarantined workspaces after salvaging them. Default false.
    *
    * @generated from field: bool force = 2;
    */
@@ -282,6 +285,147 @@ export const RefreshMirrorResponseSchema: GenMessage<RefreshMirrorResponse> = /*
   messageDesc(file_leasehold_v1_admin_service, 9);
 
 /**
+ * Which salvages to list. All filters must match.
+ *
+ * @generated from message leasehold.v1.ListSalvagesRequest
+ */
+export type ListSalvagesRequest = Message<"leasehold.v1.ListSalvagesRequest"> & {
+  /**
+   * Only this repository's, also one that was removed. Empty: all.
+   *
+   * @generated from field: string repository = 1;
+   */
+  repository: string;
+
+  /**
+   * Only those on this host.
+   *
+   * @generated from field: string host = 2;
+   */
+  host: string;
+
+  /**
+   * Only those that this holder left.
+   *
+   * @generated from field: string holder = 3;
+   */
+  holder: string;
+
+  /**
+   * Only those of this workspace.
+   *
+   * @generated from field: string workspace_id = 4;
+   */
+  workspaceId: string;
+
+  /**
+   * Only what this lease left.
+   *
+   * @generated from field: string lease_id = 5;
+   */
+  leaseId: string;
+
+  /**
+   * Only this one.
+   *
+   * @generated from field: string salvage_id = 6;
+   */
+  salvageId: string;
+
+  /**
+   * How many to answer at most. 0: 100; above 1,000: 1,000; negative: FIELD_INVALID.
+   *
+   * @generated from field: int32 page_size = 7;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous page's `next_page_token`, with the same filters. Empty: the first page.
+   *
+   * @generated from field: string page_token = 8;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message leasehold.v1.ListSalvagesRequest.
+ * Use `create(ListSalvagesRequestSchema)` to create a new message.
+ */
+export const ListSalvagesRequestSchema: GenMessage<ListSalvagesRequest> = /*@__PURE__*/
+  messageDesc(file_leasehold_v1_admin_service, 10);
+
+/**
+ * Salvages, in the order of their ids.
+ *
+ * @generated from message leasehold.v1.ListSalvagesResponse
+ */
+export type ListSalvagesResponse = Message<"leasehold.v1.ListSalvagesResponse"> & {
+  /**
+   * The salvages.
+   *
+   * @generated from field: repeated leasehold.v1.Salvage salvages = 1;
+   */
+  salvages: Salvage[];
+
+  /**
+   * For the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * The newest revision when the first page was read.
+   *
+   * @generated from field: int64 revision = 3;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message leasehold.v1.ListSalvagesResponse.
+ * Use `create(ListSalvagesResponseSchema)` to create a new message.
+ */
+export const ListSalvagesResponseSchema: GenMessage<ListSalvagesResponse> = /*@__PURE__*/
+  messageDesc(file_leasehold_v1_admin_service, 11);
+
+/**
+ * Which salvage to discard.
+ *
+ * @generated from message leasehold.v1.DiscardSalvageRequest
+ */
+export type DiscardSalvageRequest = Message<"leasehold.v1.DiscardSalvageRequest"> & {
+  /**
+   * The salvage. Required.
+   *
+   * @generated from field: string salvage_id = 1;
+   */
+  salvageId: string;
+};
+
+/**
+ * Describes the message leasehold.v1.DiscardSalvageRequest.
+ * Use `create(DiscardSalvageRequestSchema)` to create a new message.
+ */
+export const DiscardSalvageRequestSchema: GenMessage<DiscardSalvageRequest> = /*@__PURE__*/
+  messageDesc(file_leasehold_v1_admin_service, 12);
+
+/**
+ * It is discarded.
+ *
+ * @generated from message leasehold.v1.DiscardSalvageResponse
+ */
+export type DiscardSalvageResponse = Message<"leasehold.v1.DiscardSalvageResponse"> & {
+};
+
+/**
+ * Describes the message leasehold.v1.DiscardSalvageResponse.
+ * Use `create(DiscardSalvageResponseSchema)` to create a new message.
+ */
+export const DiscardSalvageResponseSchema: GenMessage<DiscardSalvageResponse> = /*@__PURE__*/
+  messageDesc(file_leasehold_v1_admin_service, 13);
+
+/**
  * Which hosts to list.
  *
  * @generated from message leasehold.v1.ListHostsRequest
@@ -307,7 +451,7 @@ export type ListHostsRequest = Message<"leasehold.v1.ListHostsRequest"> & {
  * Use `create(ListHostsRequestSchema)` to create a new message.
  */
 export const ListHostsRequestSchema: GenMessage<ListHostsRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 10);
+  messageDesc(file_leasehold_v1_admin_service, 14);
 
 /**
  * Hosts, in the order of their names.
@@ -335,7 +479,7 @@ export type ListHostsResponse = Message<"leasehold.v1.ListHostsResponse"> & {
  * Use `create(ListHostsResponseSchema)` to create a new message.
  */
 export const ListHostsResponseSchema: GenMessage<ListHostsResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 11);
+  messageDesc(file_leasehold_v1_admin_service, 15);
 
 /**
  * Which host to remove.
@@ -363,7 +507,7 @@ export type RemoveHostRequest = Message<"leasehold.v1.RemoveHostRequest"> & {
  * Use `create(RemoveHostRequestSchema)` to create a new message.
  */
 export const RemoveHostRequestSchema: GenMessage<RemoveHostRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 12);
+  messageDesc(file_leasehold_v1_admin_service, 16);
 
 /**
  * It is removed.
@@ -378,7 +522,7 @@ export type RemoveHostResponse = Message<"leasehold.v1.RemoveHostResponse"> & {
  * Use `create(RemoveHostResponseSchema)` to create a new message.
  */
 export const RemoveHostResponseSchema: GenMessage<RemoveHostResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 13);
+  messageDesc(file_leasehold_v1_admin_service, 17);
 
 /**
  * Nothing to say.
@@ -393,7 +537,7 @@ export type GetServerInfoRequest = Message<"leasehold.v1.GetServerInfoRequest"> 
  * Use `create(GetServerInfoRequestSchema)` to create a new message.
  */
 export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 14);
+  messageDesc(file_leasehold_v1_admin_service, 18);
 
 /**
  * What the answering server is and knows.
@@ -498,10 +642,10 @@ export type GetServerInfoResponse = Message<"leasehold.v1.GetServerInfoResponse"
  * Use `create(GetServerInfoResponseSchema)` to create a new message.
  */
 export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 15);
+  messageDesc(file_leasehold_v1_admin_service, 19);
 
 /**
- * Manages repositories and hosts. Needs the role `admin`.
+ * Manages repositories, salvages and hosts. Needs the role `admin`, but for ListSalvages.
  *
  * @generated from service leasehold.v1.AdminService
  */
@@ -542,9 +686,9 @@ export const AdminService: GenService<{
   /**
    * Removes a repository: its idle workspaces at once, its mirrors when nothing needs them any more.
    *
-   * Refused with REPOSITORY_IN_USE while leases live, unless forced; then they end with the reason RECLAIMED. Refused
-   * also while workspaces are quarantined, forced or not: they may hold the only copy of somebody's work. Reset them first.
-   * Safe to retry. Errors: REPOSITORY_NOT_FOUND, REPOSITORY_IN_USE.
+   * Refused with REPOSITORY_IN_USE while leases live or workspaces are quarantined, unless forced; then leases end with
+   * the reason RECLAIMED. Work that exists nowhere else is salvaged first, and salvages survive. Where that fails, the
+   * workspace stays quarantined and the repository REMOVING, until Reset ends it. Safe to retry. Errors: REPOSITORY_NOT_FOUND, REPOSITORY_IN_USE.
    *
    * @generated from rpc leasehold.v1.AdminService.RemoveRepository
    */
@@ -563,6 +707,28 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof RefreshMirrorRequestSchema;
     output: typeof RefreshMirrorResponseSchema;
+  },
+  /**
+   * Lists salvages, in the order of their ids. With the role `runner`: those of the caller's own leases.
+   *
+   * @generated from rpc leasehold.v1.AdminService.ListSalvages
+   */
+  listSalvages: {
+    methodKind: "unary";
+    input: typeof ListSalvagesRequestSchema;
+    output: typeof ListSalvagesResponseSchema;
+  },
+  /**
+   * Discards a salvage for good. It is gone at once for every caller; its host removes the files behind the answer,
+   * but not from under an Acquire that already waits for it.
+   * A retry may find it gone. Errors: SALVAGE_NOT_FOUND.
+   *
+   * @generated from rpc leasehold.v1.AdminService.DiscardSalvage
+   */
+  discardSalvage: {
+    methodKind: "unary";
+    input: typeof DiscardSalvageRequestSchema;
+    output: typeof DiscardSalvageResponseSchema;
   },
   /**
    * Lists hosts, in the order of their names.

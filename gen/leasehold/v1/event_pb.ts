@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file leasehold/v1/event.proto.
  */
 export const file_leasehold_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhsZWFzZWhvbGQvdjEvZXZlbnQucHJvdG8SDGxlYXNlaG9sZC52MSL7AwoFRXZlbnQSEAoIcmV2aXNpb24YASABKAMSJQoEa2luZBgCIAEoDjIXLmxlYXNlaG9sZC52MS5FdmVudEtpbmQSEgoKcmVwb3NpdG9yeRgDIAEoCRIMCgRob3N0GAQgASgJEhQKDHdvcmtzcGFjZV9pZBgFIAEoCRIPCgd2ZXJzaW9uGAYgASgDEhAKCGxlYXNlX2lkGAcgASgJEg0KBWZlbmNlGAggASgDEg4KBmhvbGRlchgJIAEoCRIOCgZjYWxsZXIYCiABKAkSLwoGbGFiZWxzGAsgAygLMh8ubGVhc2Vob2xkLnYxLkV2ZW50LkxhYmVsc0VudHJ5EiwKBnJlYXNvbhgMIAEoDjIcLmxlYXNlaG9sZC52MS5MZWFzZUVuZFJlYXNvbhI0Cg5wcmV2aW91c19zdGF0ZRgNIAEoDjIcLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VTdGF0ZRIrCgVzdGF0ZRgOIAEoDjIcLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VTdGF0ZRIOCgZkZXRhaWwYDyABKAkSLgoKZXZlbnRfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASqRBAoJRXZlbnRLaW5kEhoKFkVWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIgChxFVkVOVF9LSU5EX1dPUktTUEFDRV9DUkVBVEVEEAESHgoaRVZFTlRfS0lORF9XT1JLU1BBQ0VfUkVBRFkQAhIdChlFVkVOVF9LSU5EX0xFQVNFX0FDUVVJUkVEEAMSGgoWRVZFTlRfS0lORF9MRUFTRV9FTkRFRBAEEiQKIEVWRU5UX0tJTkRfV09SS1NQQUNFX1FVQVJBTlRJTkVEEAUSIAocRVZFTlRfS0lORF9XT1JLU1BBQ0VfUkVUSVJFRBAGEh0KGUVWRU5UX0tJTkRfV09SS19BQkFORE9ORUQQBxIkCiBFVkVOVF9LSU5EX1JFUE9TSVRPUllfUkVHSVNURVJFRBAIEh8KG0VWRU5UX0tJTkRfUkVQT1NJVE9SWV9SRUFEWRAJEiAKHEVWRU5UX0tJTkRfUkVQT1NJVE9SWV9GQUlMRUQQChIhCh1FVkVOVF9LSU5EX1JFUE9TSVRPUllfUkVNT1ZFRBALEh0KGUVWRU5UX0tJTkRfTUlSUk9SX0NIQU5HRUQQDBIaChZFVkVOVF9LSU5EX0hPU1RfSk9JTkVEEA0SGwoXRVZFTlRfS0lORF9IT1NUX1JFTU9WRUQQDhIgChxFVkVOVF9LSU5EX1dPUktTUEFDRV9DTEFJTUVEEA9iBnByb3RvMw", [file_google_protobuf_timestamp, file_leasehold_v1_lease, file_leasehold_v1_workspace]);
+  fileDesc("ChhsZWFzZWhvbGQvdjEvZXZlbnQucHJvdG8SDGxlYXNlaG9sZC52MSKPBAoFRXZlbnQSEAoIcmV2aXNpb24YASABKAMSJQoEa2luZBgCIAEoDjIXLmxlYXNlaG9sZC52MS5FdmVudEtpbmQSEgoKcmVwb3NpdG9yeRgDIAEoCRIMCgRob3N0GAQgASgJEhQKDHdvcmtzcGFjZV9pZBgFIAEoCRIPCgd2ZXJzaW9uGAYgASgDEhAKCGxlYXNlX2lkGAcgASgJEg0KBWZlbmNlGAggASgDEg4KBmhvbGRlchgJIAEoCRIOCgZjYWxsZXIYCiABKAkSLwoGbGFiZWxzGAsgAygLMh8ubGVhc2Vob2xkLnYxLkV2ZW50LkxhYmVsc0VudHJ5EiwKBnJlYXNvbhgMIAEoDjIcLmxlYXNlaG9sZC52MS5MZWFzZUVuZFJlYXNvbhI0Cg5wcmV2aW91c19zdGF0ZRgNIAEoDjIcLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VTdGF0ZRIrCgVzdGF0ZRgOIAEoDjIcLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VTdGF0ZRIOCgZkZXRhaWwYDyABKAkSLgoKZXZlbnRfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2FsdmFnZV9pZBgRIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBKpQFCglFdmVudEtpbmQSGgoWRVZFTlRfS0lORF9VTlNQRUNJRklFRBAAEiAKHEVWRU5UX0tJTkRfV09SS1NQQUNFX0NSRUFURUQQARIeChpFVkVOVF9LSU5EX1dPUktTUEFDRV9SRUFEWRACEh0KGUVWRU5UX0tJTkRfTEVBU0VfQUNRVUlSRUQQAxIaChZFVkVOVF9LSU5EX0xFQVNFX0VOREVEEAQSJAogRVZFTlRfS0lORF9XT1JLU1BBQ0VfUVVBUkFOVElORUQQBRIgChxFVkVOVF9LSU5EX1dPUktTUEFDRV9SRVRJUkVEEAYSHQoZRVZFTlRfS0lORF9XT1JLX0FCQU5ET05FRBAHEiQKIEVWRU5UX0tJTkRfUkVQT1NJVE9SWV9SRUdJU1RFUkVEEAgSHwobRVZFTlRfS0lORF9SRVBPU0lUT1JZX1JFQURZEAkSIAocRVZFTlRfS0lORF9SRVBPU0lUT1JZX0ZBSUxFRBAKEiEKHUVWRU5UX0tJTkRfUkVQT1NJVE9SWV9SRU1PVkVEEAsSHQoZRVZFTlRfS0lORF9NSVJST1JfQ0hBTkdFRBAMEhoKFkVWRU5UX0tJTkRfSE9TVF9KT0lORUQQDRIbChdFVkVOVF9LSU5EX0hPU1RfUkVNT1ZFRBAOEiAKHEVWRU5UX0tJTkRfV09SS1NQQUNFX0NMQUlNRUQQDxIeChpFVkVOVF9LSU5EX1NBTFZBR0VfQ1JFQVRFRBAQEh8KG0VWRU5UX0tJTkRfU0FMVkFHRV9SRVNUT1JFRBAREiAKHEVWRU5UX0tJTkRfU0FMVkFHRV9ESVNDQVJERUQQEhIeChpFVkVOVF9LSU5EX1NBTFZBR0VfRVhQSVJFRBATYgZwcm90bzM", [file_google_protobuf_timestamp, file_leasehold_v1_lease, file_leasehold_v1_workspace]);
 
 /**
  * One durable change. Written by the statement that made the change, so that there is
@@ -69,7 +69,7 @@ export type Event = Message<"leasehold.v1.Event"> & {
   version: bigint;
 
   /**
-   * The lease that began or ended; otherwise empty.
+   * The lease that began or ended, or that left a salvage; otherwise empty.
    *
    * @generated from field: string lease_id = 7;
    */
@@ -83,35 +83,35 @@ export type Event = Message<"leasehold.v1.Event"> & {
   fence: bigint;
 
   /**
-   * Holder of the lease that began or ended; otherwise empty.
+   * Holder of that lease; otherwise empty.
    *
    * @generated from field: string holder = 9;
    */
   holder: string;
 
   /**
-   * Caller of the lease that began or ended; otherwise empty.
+   * Caller of that lease; otherwise empty.
    *
    * @generated from field: string caller = 10;
    */
   caller: string;
 
   /**
-   * Labels of the lease that began or ended.
+   * Labels of that lease.
    *
    * @generated from field: map<string, string> labels = 11;
    */
   labels: { [key: string]: string };
 
   /**
-   * Why a lease ended; unspecified for other kinds.
+   * Why a lease ended, also the one that left a salvage; unspecified for other kinds.
    *
    * @generated from field: leasehold.v1.LeaseEndReason reason = 12;
    */
   reason: LeaseEndReason;
 
   /**
-   * The workspace's state before; unspecified where it did not exist or did not change.
+   * The workspace's state before; unspecified where it did not exist, and equal to `state` where it did not change.
    *
    * @generated from field: leasehold.v1.WorkspaceState previous_state = 13;
    */
@@ -137,6 +137,14 @@ export type Event = Message<"leasehold.v1.Event"> & {
    * @generated from field: google.protobuf.Timestamp event_time = 16;
    */
   eventTime?: Timestamp | undefined;
+
+  /**
+   * The salvage that was made, restored, discarded or has expired; otherwise empty. Such an event does not change
+   * its workspace: state and version are as they were, and unset where the workspace was forgotten.
+   *
+   * @generated from field: string salvage_id = 17;
+   */
+  salvageId: string;
 };
 
 /**
@@ -264,6 +272,35 @@ export enum EventKind {
    * @generated from enum value: EVENT_KIND_WORKSPACE_CLAIMED = 15;
    */
   WORKSPACE_CLAIMED = 15,
+
+  /**
+   * Work that existed nowhere else was saved before its workspace is cleaned or removed. Lease, holder, caller, labels
+   * and reason are those of the lease that left it; `detail` says how much it is.
+   *
+   * @generated from enum value: EVENT_KIND_SALVAGE_CREATED = 16;
+   */
+  SALVAGE_CREATED = 16,
+
+  /**
+   * A salvage was brought back to a workspace; follows the LEASE_ACQUIRED of the lease that got it.
+   *
+   * @generated from enum value: EVENT_KIND_SALVAGE_RESTORED = 17;
+   */
+  SALVAGE_RESTORED = 17,
+
+  /**
+   * An operator discarded a salvage.
+   *
+   * @generated from enum value: EVENT_KIND_SALVAGE_DISCARDED = 18;
+   */
+  SALVAGE_DISCARDED = 18,
+
+  /**
+   * A salvage has passed its `expire_time` and is removed.
+   *
+   * @generated from enum value: EVENT_KIND_SALVAGE_EXPIRED = 19;
+   */
+  SALVAGE_EXPIRED = 19,
 }
 
 /**

@@ -166,8 +166,8 @@ export enum WorkspaceState {
   CLEANING = 4,
 
   /**
-   * It could not be made clean, or holds work that exists nowhere else. Never handed out;
-   * `problem` says why. Reset and Reclaim end this state.
+   * It could not be made clean, or holds work that could not be salvaged. Never handed out;
+   * `problem` says why. Reset and Reclaim try again; only Reset with `abandon_work` destroys such work.
    *
    * @generated from enum value: WORKSPACE_STATE_QUARANTINED = 5;
    */

@@ -10,6 +10,8 @@ import type { Event, EventKind } from "./event_pb.js";
 import { file_leasehold_v1_event } from "./event_pb.js";
 import type { Lease } from "./lease_pb.js";
 import { file_leasehold_v1_lease } from "./lease_pb.js";
+import type { Salvage } from "./salvage_pb.js";
+import { file_leasehold_v1_salvage } from "./salvage_pb.js";
 import type { Workspace, WorkspaceState } from "./workspace_pb.js";
 import { file_leasehold_v1_workspace } from "./workspace_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -18,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file leasehold/v1/workspace_service.proto.
  */
 export const file_leasehold_v1_workspace_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRsZWFzZWhvbGQvdjEvd29ya3NwYWNlX3NlcnZpY2UucHJvdG8SDGxlYXNlaG9sZC52MSKKAwoOQWNxdWlyZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEhAKCHJldmlzaW9uGAMgASgJEgwKBGhvc3QYBCABKAkSDgoGaG9sZGVyGAUgASgJEiYKA3R0bBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgR3YWl0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjgKBmxhYmVscxgIIAMoCzIoLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdC5MYWJlbHNFbnRyeRIwCg1tYXhfc3RhbGVuZXNzGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmJyYW5jaBgKIAEoCRIkCgZhdXRob3IYCyABKAsyFC5sZWFzZWhvbGQudjEuQXV0aG9yGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiJQoGQXV0aG9yEgwKBG5hbWUYASABKAkSDQoFZW1haWwYAiABKAki0wIKD0FjcXVpcmVSZXNwb25zZRIiCgVsZWFzZRgBIAEoCzITLmxlYXNlaG9sZC52MS5MZWFzZRITCgtsZWFzZV90b2tlbhgCIAEoCRIqCgl3b3Jrc3BhY2UYAyABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEhcKD3Jlc29sdmVkX2NvbW1pdBgEIAEoCRItCgZzb3VyY2UYBSABKA4yHS5sZWFzZWhvbGQudjEuV29ya3NwYWNlU291cmNlEi4KCmZldGNoX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKB2VsYXBzZWQYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJQoHdGltaW5ncxgIIAMoCzIULmxlYXNlaG9sZC52MS5UaW1pbmcSEAoIc3RvcmVfaWQYCSABKAkiQwoGVGltaW5nEgwKBHN0ZXAYASABKAkSKwoIZHVyYXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iYQoQSGVhcnRiZWF0UmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRITCgtsZWFzZV90b2tlbhgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNwoRSGVhcnRiZWF0UmVzcG9uc2USIgoFbGVhc2UYASABKAsyEy5sZWFzZWhvbGQudjEuTGVhc2UifwoOUmVsZWFzZVJlcXVlc3QSEAoIbGVhc2VfaWQYASABKAkSEwoLbGVhc2VfdG9rZW4YAiABKAkSLgoLZGlzcG9zaXRpb24YAyABKA4yGS5sZWFzZWhvbGQudjEuRGlzcG9zaXRpb24SFgoOd2FpdF9mb3JfY2xlYW4YBCABKAgiVwoPUmVsZWFzZVJlc3BvbnNlEioKCXdvcmtzcGFjZRgBIAEoCzIXLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2USGAoQYWxyZWFkeV9yZWxlYXNlZBgCIAEoCCKuAgoRTGlzdEFjdGl2ZVJlcXVlc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIOCgZob2xkZXIYAiABKAkSDAoEaG9zdBgDIAEoCRI7CgZsYWJlbHMYBCADKAsyKy5sZWFzZWhvbGQudjEuTGlzdEFjdGl2ZVJlcXVlc3QuTGFiZWxzRW50cnkSFAoMd29ya3NwYWNlX2lkGAUgASgJEhAKCGxlYXNlX2lkGAYgASgJEiwKBnN0YXRlcxgHIAMoDjIcLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VTdGF0ZRIRCglwYWdlX3NpemUYCCABKAUSEgoKcGFnZV90b2tlbhgJIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIn4KEkxpc3RBY3RpdmVSZXNwb25zZRIrCgp3b3Jrc3BhY2VzGAEgAygLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAMSEAoIc3RvcmVfaWQYBCABKAkiKwoTR2V0V29ya3NwYWNlUmVxdWVzdBIUCgx3b3Jrc3BhY2VfaWQYASABKAkiQgoUR2V0V29ya3NwYWNlUmVzcG9uc2USKgoJd29ya3NwYWNlGAEgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZSKcAQoOUmVjbGFpbVJlcXVlc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIMCgRob3N0GAIgASgJEi0KCm9sZGVyX3RoYW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbGVhc2VfaWRzGAQgAygJEhUKDXdvcmtzcGFjZV9pZHMYBSADKAkSDwoHZHJ5X3J1bhgGIAEoCCJBCg9SZWNsYWltUmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VSZXN1bHQifAoPV29ya3NwYWNlUmVzdWx0EioKCXdvcmtzcGFjZRgBIAEoCzIXLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2USLQoGYWN0aW9uGAIgASgOMh0ubGVhc2Vob2xkLnYxLldvcmtzcGFjZUFjdGlvbhIOCgZyZWFzb24YAyABKAkidQoMUmVzZXRSZXF1ZXN0EhQKDHdvcmtzcGFjZV9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEhYKDmV4cGVjdGVkX2ZlbmNlGAMgASgDEg0KBWZvcmNlGAQgASgIEhQKDGFiYW5kb25fd29yaxgFIAEoCCI/Cg1SZXNldFJlc3BvbnNlEi4KB3Jlc3VsdHMYASADKAsyHS5sZWFzZWhvbGQudjEuV29ya3NwYWNlUmVzdWx0Iv0BCgxXYXRjaFJlcXVlc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIOCgZob2xkZXIYAiABKAkSDAoEaG9zdBgDIAEoCRIUCgx3b3Jrc3BhY2VfaWQYBCABKAkSEAoIbGVhc2VfaWQYBSABKAkSJgoFa2luZHMYBiADKA4yFy5sZWFzZWhvbGQudjEuRXZlbnRLaW5kEhoKDWZyb21fcmV2aXNpb24YByABKANIAIgBARIYChBpbmNsdWRlX3NuYXBzaG90GAggASgIEhEKCXVudGlsX25vdxgJIAEoCBIQCghzdG9yZV9pZBgKIAEoCUIQCg5fZnJvbV9yZXZpc2lvbiLtAQoNV2F0Y2hSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoAxIQCghzdG9yZV9pZBgCIAEoCRIrCghzbmFwc2hvdBgDIAEoCzIXLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VIABIxCgxzbmFwc2hvdF9lbmQYBCABKAsyGS5sZWFzZWhvbGQudjEuU25hcHNob3RFbmRIABIkCgVldmVudBgFIAEoCzITLmxlYXNlaG9sZC52MS5FdmVudEgAEioKCGJvb2ttYXJrGAYgASgLMhYubGVhc2Vob2xkLnYxLkJvb2ttYXJrSABCBgoEaXRlbSIhCgtTbmFwc2hvdEVuZBISCgp3b3Jrc3BhY2VzGAEgASgFIgoKCEJvb2ttYXJrKokBCg9Xb3Jrc3BhY2VTb3VyY2USIAocV09SS1NQQUNFX1NPVVJDRV9VTlNQRUNJRklFRBAAEhkKFVdPUktTUEFDRV9TT1VSQ0VfV0FSTRABEhsKF1dPUktTUEFDRV9TT1VSQ0VfUkVVU0VEEAISHAoYV09SS1NQQUNFX1NPVVJDRV9DUkVBVEVEEAMqWgoLRGlzcG9zaXRpb24SGwoXRElTUE9TSVRJT05fVU5TUEVDSUZJRUQQABIVChFESVNQT1NJVElPTl9DTEVBThABEhcKE0RJU1BPU0lUSU9OX0RJU0NBUkQQAiqqAQoPV29ya3NwYWNlQWN0aW9uEiAKHFdPUktTUEFDRV9BQ1RJT05fVU5TUEVDSUZJRUQQABIZChVXT1JLU1BBQ0VfQUNUSU9OX05PTkUQARIcChhXT1JLU1BBQ0VfQUNUSU9OX1JFTU9WRUQQAhIgChxXT1JLU1BBQ0VfQUNUSU9OX0xFQVNFX0VOREVEEAMSGgoWV09SS1NQQUNFX0FDVElPTl9SRVNFVBAEMvAEChBXb3Jrc3BhY2VTZXJ2aWNlEkYKB0FjcXVpcmUSHC5sZWFzZWhvbGQudjEuQWNxdWlyZVJlcXVlc3QaHS5sZWFzZWhvbGQudjEuQWNxdWlyZVJlc3BvbnNlEkwKCUhlYXJ0YmVhdBIeLmxlYXNlaG9sZC52MS5IZWFydGJlYXRSZXF1ZXN0Gh8ubGVhc2Vob2xkLnYxLkhlYXJ0YmVhdFJlc3BvbnNlEkYKB1JlbGVhc2USHC5sZWFzZWhvbGQudjEuUmVsZWFzZVJlcXVlc3QaHS5sZWFzZWhvbGQudjEuUmVsZWFzZVJlc3BvbnNlElQKCkxpc3RBY3RpdmUSHy5sZWFzZWhvbGQudjEuTGlzdEFjdGl2ZVJlcXVlc3QaIC5sZWFzZWhvbGQudjEuTGlzdEFjdGl2ZVJlc3BvbnNlIgOQAgESWgoMR2V0V29ya3NwYWNlEiEubGVhc2Vob2xkLnYxLkdldFdvcmtzcGFjZVJlcXVlc3QaIi5sZWFzZWhvbGQudjEuR2V0V29ya3NwYWNlUmVzcG9uc2UiA5ACARJGCgdSZWNsYWltEhwubGVhc2Vob2xkLnYxLlJlY2xhaW1SZXF1ZXN0Gh0ubGVhc2Vob2xkLnYxLlJlY2xhaW1SZXNwb25zZRJACgVSZXNldBIaLmxlYXNlaG9sZC52MS5SZXNldFJlcXVlc3QaGy5sZWFzZWhvbGQudjEuUmVzZXRSZXNwb25zZRJCCgVXYXRjaBIaLmxlYXNlaG9sZC52MS5XYXRjaFJlcXVlc3QaGy5sZWFzZWhvbGQudjEuV2F0Y2hSZXNwb25zZTABYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_leasehold_v1_event, file_leasehold_v1_lease, file_leasehold_v1_workspace]);
+  fileDesc("CiRsZWFzZWhvbGQvdjEvd29ya3NwYWNlX3NlcnZpY2UucHJvdG8SDGxlYXNlaG9sZC52MSKmAwoOQWNxdWlyZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEhAKCHJldmlzaW9uGAMgASgJEgwKBGhvc3QYBCABKAkSDgoGaG9sZGVyGAUgASgJEiYKA3R0bBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgR3YWl0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjgKBmxhYmVscxgIIAMoCzIoLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdC5MYWJlbHNFbnRyeRIwCg1tYXhfc3RhbGVuZXNzGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmJyYW5jaBgKIAEoCRIkCgZhdXRob3IYCyABKAsyFC5sZWFzZWhvbGQudjEuQXV0aG9yEhoKEnJlc3RvcmVfc2FsdmFnZV9pZBgMIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIiUKBkF1dGhvchIMCgRuYW1lGAEgASgJEg0KBWVtYWlsGAIgASgJItMCCg9BY3F1aXJlUmVzcG9uc2USIgoFbGVhc2UYASABKAsyEy5sZWFzZWhvbGQudjEuTGVhc2USEwoLbGVhc2VfdG9rZW4YAiABKAkSKgoJd29ya3NwYWNlGAMgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZRIXCg9yZXNvbHZlZF9jb21taXQYBCABKAkSLQoGc291cmNlGAUgASgOMh0ubGVhc2Vob2xkLnYxLldvcmtzcGFjZVNvdXJjZRIuCgpmZXRjaF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgdlbGFwc2VkGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiUKB3RpbWluZ3MYCCADKAsyFC5sZWFzZWhvbGQudjEuVGltaW5nEhAKCHN0b3JlX2lkGAkgASgJIkMKBlRpbWluZxIMCgRzdGVwGAEgASgJEisKCGR1cmF0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uImEKEEhlYXJ0YmVhdFJlcXVlc3QSEAoIbGVhc2VfaWQYASABKAkSEwoLbGVhc2VfdG9rZW4YAiABKAkSJgoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjcKEUhlYXJ0YmVhdFJlc3BvbnNlEiIKBWxlYXNlGAEgASgLMhMubGVhc2Vob2xkLnYxLkxlYXNlIn8KDlJlbGVhc2VSZXF1ZXN0EhAKCGxlYXNlX2lkGAEgASgJEhMKC2xlYXNlX3Rva2VuGAIgASgJEi4KC2Rpc3Bvc2l0aW9uGAMgASgOMhkubGVhc2Vob2xkLnYxLkRpc3Bvc2l0aW9uEhYKDndhaXRfZm9yX2NsZWFuGAQgASgIIrIBCg9SZWxlYXNlUmVzcG9uc2USKgoJd29ya3NwYWNlGAEgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZRIYChBhbHJlYWR5X3JlbGVhc2VkGAIgASgIEjEKDXNhbHZhZ2Vfc3RhdGUYAyABKA4yGi5sZWFzZWhvbGQudjEuU2FsdmFnZVN0YXRlEiYKB3NhbHZhZ2UYBCABKAsyFS5sZWFzZWhvbGQudjEuU2FsdmFnZSKuAgoRTGlzdEFjdGl2ZVJlcXVlc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIOCgZob2xkZXIYAiABKAkSDAoEaG9zdBgDIAEoCRI7CgZsYWJlbHMYBCADKAsyKy5sZWFzZWhvbGQudjEuTGlzdEFjdGl2ZVJlcXVlc3QuTGFiZWxzRW50cnkSFAoMd29ya3NwYWNlX2lkGAUgASgJEhAKCGxlYXNlX2lkGAYgASgJEiwKBnN0YXRlcxgHIAMoDjIcLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VTdGF0ZRIRCglwYWdlX3NpemUYCCABKAUSEgoKcGFnZV90b2tlbhgJIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIn4KEkxpc3RBY3RpdmVSZXNwb25zZRIrCgp3b3Jrc3BhY2VzGAEgAygLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAMSEAoIc3RvcmVfaWQYBCABKAkiKwoTR2V0V29ya3NwYWNlUmVxdWVzdBIUCgx3b3Jrc3BhY2VfaWQYASABKAkiQgoUR2V0V29ya3NwYWNlUmVzcG9uc2USKgoJd29ya3NwYWNlGAEgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZSKcAQoOUmVjbGFpbVJlcXVlc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIMCgRob3N0GAIgASgJEi0KCm9sZGVyX3RoYW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbGVhc2VfaWRzGAQgAygJEhUKDXdvcmtzcGFjZV9pZHMYBSADKAkSDwoHZHJ5X3J1bhgGIAEoCCJBCg9SZWNsYWltUmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VSZXN1bHQipAEKD1dvcmtzcGFjZVJlc3VsdBIqCgl3b3Jrc3BhY2UYASABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEi0KBmFjdGlvbhgCIAEoDjIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VBY3Rpb24SDgoGcmVhc29uGAMgASgJEiYKB3NhbHZhZ2UYBCABKAsyFS5sZWFzZWhvbGQudjEuU2FsdmFnZSJ1CgxSZXNldFJlcXVlc3QSFAoMd29ya3NwYWNlX2lkGAEgASgJEhIKCnJlcG9zaXRvcnkYAiABKAkSFgoOZXhwZWN0ZWRfZmVuY2UYAyABKAMSDQoFZm9yY2UYBCABKAgSFAoMYWJhbmRvbl93b3JrGAUgASgIIj8KDVJlc2V0UmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VSZXN1bHQi/QEKDFdhdGNoUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEg4KBmhvbGRlchgCIAEoCRIMCgRob3N0GAMgASgJEhQKDHdvcmtzcGFjZV9pZBgEIAEoCRIQCghsZWFzZV9pZBgFIAEoCRImCgVraW5kcxgGIAMoDjIXLmxlYXNlaG9sZC52MS5FdmVudEtpbmQSGgoNZnJvbV9yZXZpc2lvbhgHIAEoA0gAiAEBEhgKEGluY2x1ZGVfc25hcHNob3QYCCABKAgSEQoJdW50aWxfbm93GAkgASgIEhAKCHN0b3JlX2lkGAogASgJQhAKDl9mcm9tX3JldmlzaW9uIu0BCg1XYXRjaFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgDEhAKCHN0b3JlX2lkGAIgASgJEisKCHNuYXBzaG90GAMgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZUgAEjEKDHNuYXBzaG90X2VuZBgEIAEoCzIZLmxlYXNlaG9sZC52MS5TbmFwc2hvdEVuZEgAEiQKBWV2ZW50GAUgASgLMhMubGVhc2Vob2xkLnYxLkV2ZW50SAASKgoIYm9va21hcmsYBiABKAsyFi5sZWFzZWhvbGQudjEuQm9va21hcmtIAEIGCgRpdGVtIiEKC1NuYXBzaG90RW5kEhIKCndvcmtzcGFjZXMYASABKAUiCgoIQm9va21hcmsqiQEKD1dvcmtzcGFjZVNvdXJjZRIgChxXT1JLU1BBQ0VfU09VUkNFX1VOU1BFQ0lGSUVEEAASGQoVV09SS1NQQUNFX1NPVVJDRV9XQVJNEAESGwoXV09SS1NQQUNFX1NPVVJDRV9SRVVTRUQQAhIcChhXT1JLU1BBQ0VfU09VUkNFX0NSRUFURUQQAypaCgtEaXNwb3NpdGlvbhIbChdESVNQT1NJVElPTl9VTlNQRUNJRklFRBAAEhUKEURJU1BPU0lUSU9OX0NMRUFOEAESFwoTRElTUE9TSVRJT05fRElTQ0FSRBACKnkKDFNhbHZhZ2VTdGF0ZRIdChlTQUxWQUdFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSU0FMVkFHRV9TVEFURV9OT05FEAESFwoTU0FMVkFHRV9TVEFURV9TQVZFRBACEhkKFVNBTFZBR0VfU1RBVEVfUEVORElORxADKqoBCg9Xb3Jrc3BhY2VBY3Rpb24SIAocV09SS1NQQUNFX0FDVElPTl9VTlNQRUNJRklFRBAAEhkKFVdPUktTUEFDRV9BQ1RJT05fTk9ORRABEhwKGFdPUktTUEFDRV9BQ1RJT05fUkVNT1ZFRBACEiAKHFdPUktTUEFDRV9BQ1RJT05fTEVBU0VfRU5ERUQQAxIaChZXT1JLU1BBQ0VfQUNUSU9OX1JFU0VUEAQy8AQKEFdvcmtzcGFjZVNlcnZpY2USRgoHQWNxdWlyZRIcLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdBodLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVzcG9uc2USTAoJSGVhcnRiZWF0Eh4ubGVhc2Vob2xkLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHy5sZWFzZWhvbGQudjEuSGVhcnRiZWF0UmVzcG9uc2USRgoHUmVsZWFzZRIcLmxlYXNlaG9sZC52MS5SZWxlYXNlUmVxdWVzdBodLmxlYXNlaG9sZC52MS5SZWxlYXNlUmVzcG9uc2USVAoKTGlzdEFjdGl2ZRIfLmxlYXNlaG9sZC52MS5MaXN0QWN0aXZlUmVxdWVzdBogLmxlYXNlaG9sZC52MS5MaXN0QWN0aXZlUmVzcG9uc2UiA5ACARJaCgxHZXRXb3Jrc3BhY2USIS5sZWFzZWhvbGQudjEuR2V0V29ya3NwYWNlUmVxdWVzdBoiLmxlYXNlaG9sZC52MS5HZXRXb3Jrc3BhY2VSZXNwb25zZSIDkAIBEkYKB1JlY2xhaW0SHC5sZWFzZWhvbGQudjEuUmVjbGFpbVJlcXVlc3QaHS5sZWFzZWhvbGQudjEuUmVjbGFpbVJlc3BvbnNlEkAKBVJlc2V0EhoubGVhc2Vob2xkLnYxLlJlc2V0UmVxdWVzdBobLmxlYXNlaG9sZC52MS5SZXNldFJlc3BvbnNlEkIKBVdhdGNoEhoubGVhc2Vob2xkLnYxLldhdGNoUmVxdWVzdBobLmxlYXNlaG9sZC52MS5XYXRjaFJlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_leasehold_v1_event, file_leasehold_v1_lease, file_leasehold_v1_salvage, file_leasehold_v1_workspace]);
 
 /**
  * What to lease.
@@ -110,6 +112,17 @@ export type AcquireRequest = Message<"leasehold.v1.AcquireRequest"> & {
    * @generated from field: leasehold.v1.Author author = 11;
    */
   author?: Author | undefined;
+
+  /**
+   * Bring this salvage back: files, index, branches and stashes become as they were when they were salvaged. It must be
+   * of this repository, and on `host`; an empty `host` or `*` is the salvage's own. A runner may name those of its own
+   * leases only. All else is SALVAGE_NOT_FOUND. The salvage stays as it is. If `revision` is empty, the workspace is
+   * prepared at the commit that the salvaged lease was given, or at the default branch where the mirror no longer has
+   * it, before it gets the salvage's HEAD. Not with `branch`. At most 64 bytes. Empty: restore nothing.
+   *
+   * @generated from field: string restore_salvage_id = 12;
+   */
+  restoreSalvageId: string;
 };
 
 /**
@@ -371,6 +384,20 @@ export type ReleaseResponse = Message<"leasehold.v1.ReleaseResponse"> & {
    * @generated from field: bool already_released = 2;
    */
   alreadyReleased: boolean;
+
+  /**
+   * What became of work that exists nowhere else.
+   *
+   * @generated from field: leasehold.v1.SalvageState salvage_state = 3;
+   */
+  salvageState: SalvageState;
+
+  /**
+   * With SAVED: where it is.
+   *
+   * @generated from field: leasehold.v1.Salvage salvage = 4;
+   */
+  salvage?: Salvage | undefined;
 };
 
 /**
@@ -644,6 +671,14 @@ export type WorkspaceResult = Message<"leasehold.v1.WorkspaceResult"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * What was saved of it, where that is known already. Usually unset, since salvaging is behind the answer:
+   * ListSalvages and the event SALVAGE_CREATED tell it later.
+   *
+   * @generated from field: leasehold.v1.Salvage salvage = 4;
+   */
+  salvage?: Salvage | undefined;
 };
 
 /**
@@ -689,7 +724,7 @@ export type ResetRequest = Message<"leasehold.v1.ResetRequest"> & {
 
   /**
    * Destroy work that exists nowhere else. Needs `workspace_id` and `expected_fence`.
-   * Default false: a workspace with such work is quarantined instead.
+   * Default false: such work is salvaged first.
    *
    * @generated from field: bool abandon_work = 5;
    */
@@ -987,6 +1022,48 @@ export const DispositionSchema: GenEnum<Disposition> = /*@__PURE__*/
   enumDesc(file_leasehold_v1_workspace_service, 1);
 
 /**
+ * What became of the work that a lease left.
+ *
+ * @generated from enum leasehold.v1.SalvageState
+ */
+export enum SalvageState {
+  /**
+   * Unknown to this client.
+   *
+   * @generated from enum value: SALVAGE_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * There was none that exists nowhere else, or it was abandoned, or its salvage has been removed since.
+   *
+   * @generated from enum value: SALVAGE_STATE_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * It was saved.
+   *
+   * @generated from enum value: SALVAGE_STATE_SAVED = 2;
+   */
+  SAVED = 2,
+
+  /**
+   * It was not looked at yet, or could not be saved: then the workspace is quarantined with its `problem`.
+   * Without `wait_for_clean` this is the usual answer.
+   *
+   * @generated from enum value: SALVAGE_STATE_PENDING = 3;
+   */
+  PENDING = 3,
+}
+
+/**
+ * Describes the enum leasehold.v1.SalvageState.
+ */
+export const SalvageStateSchema: GenEnum<SalvageState> = /*@__PURE__*/
+  enumDesc(file_leasehold_v1_workspace_service, 2);
+
+/**
  * What was done to a workspace.
  *
  * @generated from enum leasehold.v1.WorkspaceAction
@@ -1014,7 +1091,7 @@ export enum WorkspaceAction {
   REMOVED = 2,
 
   /**
-   * Its lease was ended and it is being cleaned, or quarantined if it holds unsaved work.
+   * Its lease was ended and it is being cleaned; unsaved work is salvaged first.
    *
    * @generated from enum value: WORKSPACE_ACTION_LEASE_ENDED = 3;
    */
@@ -1032,7 +1109,7 @@ export enum WorkspaceAction {
  * Describes the enum leasehold.v1.WorkspaceAction.
  */
 export const WorkspaceActionSchema: GenEnum<WorkspaceAction> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_workspace_service, 2);
+  enumDesc(file_leasehold_v1_workspace_service, 3);
 
 /**
  * Leases clean git workspaces.
@@ -1053,7 +1130,8 @@ export const WorkspaceService: GenService<{
    * while the lease lives, the same request gets the same lease and token.
    * Errors: REPOSITORY_NOT_FOUND, REVISION_NOT_FOUND, REVISION_AMBIGUOUS, HOST_NOT_FOUND,
    * UPSTREAM_NOT_ALLOWED, UPSTREAM_DENIED, UPSTREAM_UNAVAILABLE, REPOSITORY_FAILED, REPOSITORY_PAUSED,
-   * HOST_UNAVAILABLE, POOL_EXHAUSTED, REQUEST_ID_REUSED, LEASE_LOST (the request id's lease has ended), HOST_IO.
+   * HOST_UNAVAILABLE, POOL_EXHAUSTED, REQUEST_ID_REUSED, LEASE_LOST (the request id's lease has ended), HOST_IO,
+   * SALVAGE_NOT_FOUND, SALVAGE_FAILED.
    *
    * @generated from rpc leasehold.v1.WorkspaceService.Acquire
    */
@@ -1074,7 +1152,8 @@ export const WorkspaceService: GenService<{
     output: typeof HeartbeatResponseSchema;
   },
   /**
-   * Ends a lease and gives its workspace back. The workspace is cleaned behind the answer.
+   * Ends a lease and gives its workspace back. The workspace is cleaned behind the answer; work in it that exists
+   * nowhere else is salvaged first, see Salvage.
    * Safe to retry: a second Release of a lease that was released answers `already_released`.
    * Errors: TOKEN_INVALID, LEASE_LOST (ended for another reason).
    *
@@ -1111,7 +1190,7 @@ export const WorkspaceService: GenService<{
    * Takes workspaces back: removes the directories of idle and quarantined ones, and ends named leases.
    *
    * Each workspace is its own transaction; a batch never fails as a whole, every result tells its own outcome.
-   * Work that exists nowhere else is never destroyed: such a workspace is quarantined.
+   * Work that exists nowhere else is salvaged first, behind the answer; where that fails, the workspace is quarantined.
    * Safe to retry. Errors: SELECTOR_REQUIRED.
    *
    * @generated from rpc leasehold.v1.WorkspaceService.Reclaim
@@ -1124,7 +1203,8 @@ export const WorkspaceService: GenService<{
   /**
    * Makes workspaces clean again from scratch, whatever state they are in.
    *
-   * Each workspace is its own transaction. Safe to retry with `expected_fence`.
+   * Each workspace is its own transaction. Work that exists nowhere else is salvaged first, behind the answer; where
+   * that fails, the workspace is quarantined. Safe to retry with `expected_fence`.
    * Errors: SELECTOR_REQUIRED, WORKSPACE_NOT_FOUND, REPOSITORY_NOT_FOUND; in the results: LEASE_LIVE, FENCE_MISMATCH.
    *
    * @generated from rpc leasehold.v1.WorkspaceService.Reset

@@ -26,10 +26,15 @@ export async function convertingAttributes(repository: Repository, tree: Tree): 
   for (let index = 0; index < diff.numDeltas(); index++) {
     const file = diff.getDelta(index).newFile();
     const blob = await readObject(odb, file.id().toString());
-    converts ||= converting.test(bytesOf(blob).toString("latin1"));
+    converts ||= isConverting(bytesOf(blob));
     paths.push(file.path());
   }
   return converts ? paths : [];
+}
+
+/** Whether the content of such a file converts anything. */
+export function isConverting(content: Buffer): boolean {
+  return converting.test(content.toString("latin1"));
 }
 
 /** Whether a path (text or bytes) is one of such a file. */

@@ -7,9 +7,11 @@
  * 2. Only files that the old tree or index had are unlinked: their directories have been compared and are real.
  */
 import { rmdirSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
 import { convertAttributesFiles, convertingAttributes, isAttributesFile } from "./attributes.js";
 import { toBytePath, toFsPath, toText } from "./byte-path.js";
 import { checkoutStrategy, git, type Repository, type Tree, withRepository } from "./nodegit.js";
+import { ObjectStore } from "./object-store.js";
 import { diffTrees } from "./tree-diff.js";
 
 /** From this many paths on it is worth to look whether filters matter. */
@@ -39,7 +41,7 @@ export async function checkOutChanges(
   const plan = await withRepository(path, async (repository) => {
     const fromTree = await treeOf(repository, from);
     const tree = await treeOf(repository, to);
-    const diff = await diffTrees(await repository.odb(), fromTree.id().toString(), tree.id().toString());
+    const diff = compareTrees(path, fromTree.id().toString(), tree.id().toString());
     const changed = [...diff.removed, ...diff.added, ...diff.changed];
     if (changed.some(isAttributesFile)) {
       for (const side of [fromTree, tree]) {
@@ -83,6 +85,17 @@ async function write(path: string, commit: string, options: { paths?: readonly s
   });
 }
 
+/** Byte paths that differ. */
+function compareTrees(path: string, from: string, to: string) {
+  const objects = ObjectStore.of(join(path, ".git", "objects"));
+  try {
+    const { removed, added, changed } = diffTrees((id) => objects.read(id, "tree"), from, to);
+    return { removed: [...removed.keys()], added: [...added.keys()], changed: [...changed.keys()] };
+  } finally {
+    objects.close();
+  }
+}
+
 async function treeOf(repository: Repository, commit: string): Promise<Tree> {
   return (await git.Commit.lookup(repository, commit)).getTree();
 }
@@ -95,7 +108,7 @@ function named(path: string): string {
 }
 
 /** Unlinks files that may be missing, and the directories that become empty. */
-function removeFiles(path: string, names: ReadonlySet<string>): void {
+export function removeFiles(path: string, names: Iterable<string>): void {
   const root = toBytePath(path);
   const parents = new Set<string>();
   for (const name of names) {

@@ -8,7 +8,7 @@
  * 3. Every file that may have changed is written anew; the others have been proven by their stat.
  * 4. Nothing is destroyed before the guard, where it is asked for, has found no work.
  */
-import { copyFileSync, mkdirSync, renameSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { CleanOutcome, CleanWorkspaceRequest } from "../../ports/git-engine.js";
 import { toBytePath, toFsPath } from "./byte-path.js";
@@ -25,7 +25,7 @@ import { indexPath, readTrustedIndex, saveTrustedIndex } from "./trusted-index.j
 import { compareWorkingTree, correctModes } from "./working-tree.js";
 
 export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<CleanOutcome> {
-  const { path, candidates, from, target } = request;
+  const { path, candidates, target } = request;
   if (request.guardWork) {
     const unsaved = await guard(request);
     if (unsaved) return unsaved;
@@ -42,9 +42,9 @@ export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<Cl
     for (const leftover of leftoversOf(place)) bin.take(leftover);
   }
   const making: Making = { ...request, table: readRefs(request.mirror) };
-  if (found !== undefined && from !== "" && target.commit !== "") {
+  if (found !== undefined && target.commit !== "") {
     try {
-      if (await reuse(making, from, bin)) return { kind: "clean", recreated: false };
+      if (await reuse(making, bin)) return { kind: "clean", recreated: false };
     } catch (error) {
       // A full disk would defeat a fresh clone as well; anything else, one does not depend on.
       if (isHostFault(error)) throw error;
@@ -56,11 +56,11 @@ export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<Cl
 }
 
 /** Cleans the files at `path` in place. False if there is no trusted index to judge them by. */
-async function reuse(making: Making, from: string, bin: TrashBin): Promise<boolean> {
+async function reuse(making: Making, bin: TrashBin): Promise<boolean> {
   const { path, trustedIndex, target } = making;
   const trusted = readTrustedIndex(trustedIndex);
   if (!trusted) return false;
-  const index = new IndexFile(trusted.bytes, true);
+  const index = new IndexFile(trusted.bytes);
   const git = join(path, ".git");
   if (isThere(git)) bin.take(git);
   const comparison = compareWorkingTree(path, index, trusted.writtenMs);
@@ -72,10 +72,10 @@ async function reuse(making: Making, from: string, bin: TrashBin): Promise<boole
 
   const work = path + beside.made;
   await makeGitDirectory(work, making);
-  copyFileSync(trustedIndex, indexPath(work));
+  writeFileSync(indexPath(work), trusted.bytes);
   placeGitDirectory(work, path);
   const touched = [...comparison.missing, ...comparison.altered].map((position) => index.paths[position] as string);
-  await checkOutChanges(path, from, target.commit, touched);
-  saveTrustedIndex(path, trustedIndex);
+  await checkOutChanges(path, trusted.commit, target.commit, touched);
+  saveTrustedIndex(path, target.commit, trustedIndex);
   return true;
 }

@@ -1,10 +1,10 @@
 /** Owns giving a workspace up: everything of it goes into the trash. */
 
-import { rmSync } from "node:fs";
 import type { CleanOutcome, DiscardWorkspaceRequest } from "../../ports/git-engine.js";
 import { guard } from "./guard.js";
 import { isThere, leftoversOf } from "./place.js";
 import { TrashBin } from "./trash.js";
+import { removeTrustedIndex } from "./trusted-index.js";
 
 export async function discardWorkspace(request: DiscardWorkspaceRequest): Promise<CleanOutcome> {
   if (request.guardWork) {
@@ -16,6 +16,6 @@ export async function discardWorkspace(request: DiscardWorkspaceRequest): Promis
     if (isThere(place)) bin.take(place);
     for (const leftover of leftoversOf(place)) bin.take(leftover);
   }
-  rmSync(request.trustedIndex, { force: true });
+  removeTrustedIndex(request.trustedIndex);
   return { kind: "clean", recreated: false };
 }

@@ -107,8 +107,8 @@ function quote(text: string): string {
   return `"${text.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n")}"`;
 }
 
-/** Invariant 2. Packs before their indexes: an index without its pack is a broken repository. */
-function linkObjects(from: string, to: string): void {
+/** Invariant 2; what is there already stays. Packs before their indexes: an index without its pack is a broken repository. */
+export function linkObjects(from: string, to: string): void {
   const packs = readdirSync(join(from, "pack"));
   mkdirSync(join(to, "pack"), { recursive: true });
   for (const suffix of [".pack", ".idx"]) {
@@ -130,6 +130,7 @@ function link(from: string, to: string): void {
     linkSync(from, to);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return;
     // Another file system, one that has no links, or one that is at its limit of links to a file.
     if (code !== "EXDEV" && code !== "EPERM" && code !== "EMLINK" && code !== "ENOTSUP") throw error;
     copyFileSync(from, to, constants.COPYFILE_FICLONE);

@@ -10,7 +10,7 @@ import { isHostFault } from "./fault.js";
 import { beside, isDirectory } from "./place.js";
 import { removeTree } from "./trash.js";
 import { readTrustedIndex } from "./trusted-index.js";
-import { findUnsavedWork } from "./unsaved-work.js";
+import { describeWork, findWork } from "./unsaved-work.js";
 
 export interface Guarded {
   readonly mirror: string;
@@ -27,7 +27,9 @@ export async function guard(request: Guarded): Promise<CleanOutcome | undefined>
     removeTree(work);
     try {
       const trusted = readTrustedIndex(trustedIndex);
-      const detail = await findUnsavedWork({ path, mirror, from, trusted, work });
+      const found = await findWork({ path, mirror, from: trusted?.commit ?? from, trusted, work });
+      found.release();
+      const detail = describeWork(found);
       if (detail !== undefined) return { kind: "unsaved", path, detail };
     } catch (error) {
       if (isHostFault(error)) throw error;

@@ -4,105 +4,157 @@
  * Invariants:
  * 1. No repository is opened and nothing in it is obeyed; no symlink is followed, no pipe waited for.
  * 2. What makes no sense is passed over; what is too large to look at is told (`unread`), so that the caller can doubt.
- * 3. Remote-tracking refs are left out: what they name came from an upstream or was sent there.
+ * 3. Names are bytes and may be anything; ids are well-formed.
  */
-import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync } from "node:fs";
-import { join } from "node:path";
 import { IndexFile } from "./index-file.js";
+import { type Inside, TooLarge } from "./inside.js";
 import { isObjectId, parsePacked } from "./refs.js";
 
 /** Bytes of one file that are read at most. */
 const largestFile = 256 * 1024 * 1024;
 /** Files that are looked at at most. */
 const mostFiles = 200_000;
-const remotes = "refs/remotes";
+const stash = "refs/stash";
+const zeroId = /^0+$/;
+
+/** Why an object is wanted. In the order in which they are saved. */
+export type TipKind = "head" | "branch" | "tag" | "stash" | "ref" | "reflog" | "state" | "remote";
+
+export interface Tip {
+  readonly kind: TipKind;
+  /** Full ref name, `stash@{0}`, `HEAD@{2}` or the file that names it, as bytes. */
+  readonly name: string;
+  readonly id: string;
+}
 
 export interface HolderGit {
-  /** Ids that HEAD, branches, tags, stashes, notes, other worktrees and their reflogs name. */
-  readonly ids: ReadonlySet<string>;
+  /** Full name of the branch that HEAD is on; undefined if it is detached or makes no sense. */
+  readonly branch: string | undefined;
+  /** Every name with its id; one id may have several names. */
+  readonly tips: readonly Tip[];
   /** What is staged; undefined if there is no index that git could read. */
   readonly index: IndexFile | undefined;
-  /** Whether there are repositories of submodules. */
-  readonly submodules: boolean;
+  /** Whether there is an index that could not be read. */
+  readonly brokenIndex: boolean;
   /** Something was too large to be read. */
   readonly unread: boolean;
 }
 
-/** Undefined if `directory` is not a real directory: there is no `.git` then that could hold anything. */
-export function readHolderGit(directory: string): HolderGit | undefined {
-  if (!isRealDirectory(directory)) return undefined;
-  const reader = new HolderReader();
-  reader.worktree(directory);
-  for (const name of reader.list(join(directory, "worktrees"))) reader.worktree(join(directory, "worktrees", name));
-  const packed = reader.text(join(directory, "packed-refs"));
-  for (const [name, ref] of parsePacked(packed ?? "")) {
-    if (!name.startsWith(`${remotes}/`)) reader.ids.add(ref.id);
-  }
-  reader.tree(directory, "refs", (text) => reader.add(text.trim()));
-  reader.tree(directory, "logs/refs", (text) => reader.addLog(text));
-  const submodules = reader.list(join(directory, "modules")).length > 0;
-  return { ids: reader.ids, index: reader.index(join(directory, "index")), submodules, unread: reader.unread };
+/** `directory`: byte path. Undefined if it is not a real directory: there is no `.git` then that could hold anything. */
+export function readHolderGit(inside: Inside, directory: string): HolderGit | undefined {
+  if (!inside.isDirectory(directory)) return undefined;
+  return new HolderReader(inside).read(directory);
 }
 
 class HolderReader {
-  readonly ids = new Set<string>();
-  unread = false;
+  private readonly inside: Inside;
+  private readonly tips: Tip[] = [];
+  private unread = false;
   private files = 0;
 
-  /** HEAD and its like, and HEAD's reflog. FETCH_HEAD names what an upstream has. */
-  worktree(directory: string): void {
-    for (const name of this.list(directory)) {
-      if (!/^([A-Z_]+_)?HEAD$/.test(name) || name === "FETCH_HEAD") continue;
-      for (const line of (this.text(join(directory, name)) ?? "").split("\n")) this.add(line.trim());
-    }
-    this.addLog(this.text(join(directory, "logs", "HEAD")) ?? "");
+  constructor(inside: Inside) {
+    this.inside = inside;
   }
 
-  /** Calls back with every file below `name`, but for remote-tracking ones. */
-  tree(directory: string, name: string, found: (text: string) => void): void {
-    if (name.endsWith(remotes)) return;
-    const path = join(directory, name);
-    if (!isRealDirectory(path)) {
-      const text = this.text(path);
-      if (text !== undefined) found(text);
+  read(directory: string): HolderGit {
+    const refs = new Map<string, string>();
+    for (const [name, ref] of parsePacked(this.text(`${directory}/packed-refs`) ?? "")) refs.set(name, ref.id);
+    this.tree(directory, "refs", (name, text) => {
+      const id = text.trim();
+      if (isObjectId(id)) refs.set(name, id);
+    });
+    const head = (this.text(`${directory}/HEAD`) ?? "").trim();
+    const branch = /^ref: *(refs\/heads\/.+)$/s.exec(head)?.[1];
+    const headId = branch === undefined ? head : refs.get(branch);
+    if (headId !== undefined) this.add("head", "HEAD", headId);
+    this.logs(directory);
+    for (const [name, id] of refs) {
+      if (name !== stash) this.add(kindOf(name), name, id);
+      // Without its reflog a stash is the newest one, and the only one.
+      else if (!this.tips.some((tip) => tip.name === "stash@{0}" && tip.id === id)) this.add("stash", "stash@{0}", id);
+    }
+    this.states(directory, "");
+    for (const name of this.list(`${directory}/worktrees`)) {
+      const worktree = `${directory}/worktrees/${name}`;
+      this.add("state", `worktrees/${name}/HEAD`, (this.text(`${worktree}/HEAD`) ?? "").trim());
+      this.states(worktree, `worktrees/${name}/`);
+      this.log("reflog", `worktrees/${name}/HEAD`, this.text(`${worktree}/logs/HEAD`));
+    }
+    const bytes = this.bytes(`${directory}/index`);
+    let index: IndexFile | undefined;
+    try {
+      index = bytes && new IndexFile(bytes);
+    } catch {
+      // Told by `brokenIndex`.
+    }
+    const order: readonly TipKind[] = ["head", "branch", "tag", "stash", "ref", "reflog", "state", "remote"];
+    const tips = order.flatMap((kind) => this.tips.filter((tip) => tip.kind === kind));
+    return { branch, tips, index, brokenIndex: bytes !== undefined && !index, unread: this.unread };
+  }
+
+  private add(kind: TipKind, name: string, id: string): void {
+    if (isObjectId(id) && !zeroId.test(id)) this.tips.push({ kind, name, id });
+  }
+
+  /** ORIG_HEAD and its like, and what a rebase keeps. FETCH_HEAD names what an upstream has. */
+  private states(directory: string, prefix: string): void {
+    const names = this.list(directory).filter((name) => /^[A-Z_]+_HEAD$|^MERGE_AUTOSTASH$/.test(name));
+    for (const rebase of ["rebase-merge", "rebase-apply"]) {
+      const kept = this.list(`${directory}/${rebase}`).filter((name) => /^(autostash|orig-head|onto)$/.test(name));
+      names.push(...kept.map((name) => `${rebase}/${name}`));
+    }
+    for (const name of names) {
+      if (name === "FETCH_HEAD") continue;
+      for (const line of (this.text(`${directory}/${name}`) ?? "").split("\n")) {
+        this.add("state", prefix + name, line.trim());
+      }
+    }
+  }
+
+  private logs(directory: string): void {
+    this.log("reflog", "HEAD", this.text(`${directory}/logs/HEAD`));
+    this.tree(directory, "logs/refs", (path, text) => {
+      const name = path.slice("logs/".length);
+      if (name === stash) this.log("stash", "stash", text);
+      else if (kindOf(name) !== "remote") this.log("reflog", name, text);
+    });
+  }
+
+  /** The newest first, and the old id of the oldest: a commit that only this line may still name. */
+  private log(kind: TipKind, name: string, text: string | undefined): void {
+    const lines = (text ?? "").split("\n").filter((line) => isObjectId(line.slice(0, 40)));
+    for (const [age, line] of lines.reverse().entries()) this.add(kind, `${name}@{${age}}`, line.slice(41, 81));
+    const oldest = lines.at(-1)?.slice(0, 40);
+    if (oldest !== undefined) this.add("reflog", `${name === "stash" ? stash : name}@{${lines.length}}`, oldest);
+  }
+
+  /** Calls back with every file below `name`. */
+  private tree(directory: string, name: string, found: (name: string, text: string) => void): void {
+    const entries = this.entries(`${directory}/${name}`);
+    if (entries === undefined) {
+      const text = this.text(`${directory}/${name}`);
+      if (text !== undefined) found(name, text);
       return;
     }
-    for (const entry of this.list(path)) this.tree(directory, `${name}/${entry}`, found);
+    for (const entry of entries) this.tree(directory, `${name}/${entry}`, found);
   }
 
-  add(id: string): void {
-    if (isObjectId(id) && !/^0+$/.test(id)) this.ids.add(id);
+  private list(path: string): string[] {
+    return this.entries(path) ?? [];
   }
 
-  /** Both ids of every line: the old one may be a commit that only this line still names. */
-  addLog(text: string): void {
-    for (const line of text.split("\n")) {
-      this.add(line.slice(0, 40));
-      this.add(line.slice(41, 81));
-    }
-  }
-
-  index(path: string): IndexFile | undefined {
-    const bytes = this.bytes(path);
+  private entries(path: string): string[] | undefined {
     try {
-      return bytes && new IndexFile(bytes, false);
-    } catch {
-      return undefined;
-    }
-  }
-
-  list(path: string): string[] {
-    if (!isRealDirectory(path)) return [];
-    try {
-      return readdirSync(path);
+      return this.inside.list(path)?.map((entry) => entry.name);
     } catch {
       this.unread = true;
       return [];
     }
   }
 
-  text(path: string): string | undefined {
-    return this.bytes(path)?.toString("utf8");
+  /** As bytes. */
+  private text(path: string): string | undefined {
+    return this.bytes(path)?.toString("latin1");
   }
 
   private bytes(path: string): Buffer | undefined {
@@ -110,29 +162,20 @@ class HolderReader {
       this.unread = true;
       return undefined;
     }
-    let file: number;
     try {
-      file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+      return this.inside.read(path, largestFile)?.bytes;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code !== "ENOENT" && code !== "ENOTDIR" && code !== "ELOOP" && code !== "ENXIO") this.unread = true;
+      if (!(error instanceof TooLarge) && code !== "EACCES" && code !== "EPERM") throw error;
+      this.unread = true;
       return undefined;
-    }
-    try {
-      const stat = fstatSync(file);
-      if (!stat.isFile()) return undefined;
-      if (stat.size > largestFile) {
-        this.unread = true;
-        return undefined;
-      }
-      const bytes = Buffer.alloc(stat.size);
-      return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, 0));
-    } finally {
-      closeSync(file);
     }
   }
 }
 
-function isRealDirectory(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+function kindOf(name: string): TipKind {
+  if (name.startsWith("refs/heads/")) return "branch";
+  if (name.startsWith("refs/tags/")) return "tag";
+  if (name.startsWith("refs/remotes/")) return "remote";
+  return name === stash ? "stash" : "ref";
 }

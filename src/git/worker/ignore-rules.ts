@@ -9,8 +9,7 @@
  *    other work.
  * 2. Nothing below an ignored directory can be taken back.
  */
-import type { IndexFile } from "./index-file.js";
-import { bytesOf, type Odb, readObject } from "./nodegit.js";
+import type { BaseFiles } from "./base-files.js";
 
 const fileName = ".gitignore";
 const kindMask = 0o170000;
@@ -29,16 +28,17 @@ export class IgnoreRules {
   private readonly rules = new Map<string, readonly Rule[]>();
   private readonly ignoredDirectories = new Map<string, boolean>();
 
-  /** The rules of the commit that `index` is of. */
-  static async load(odb: Odb, index: IndexFile): Promise<IgnoreRules> {
-    const loaded = new IgnoreRules();
-    for (const [position, path] of index.paths.entries()) {
+  /** The rules of a commit with these files. `readBlob` answers a file's content. */
+  static of(files: BaseFiles, readBlob: (id: string) => Buffer): IgnoreRules {
+    const rules = new IgnoreRules();
+    for (const path of files.paths()) {
       if (path !== fileName && !path.endsWith(`/${fileName}`)) continue;
-      if ((index.mode(position) & kindMask) !== regularFile) continue;
-      const text = bytesOf(await readObject(odb, index.id(position))).toString("latin1");
-      loaded.add(path.slice(0, Math.max(path.length - fileName.length - 1, 0)), text);
+      const entry = files.entry(path);
+      if (!entry || (entry.mode & kindMask) !== regularFile) continue;
+      const directory = path.slice(0, Math.max(path.length - fileName.length - 1, 0));
+      rules.add(directory, readBlob(entry.id).toString("latin1"));
     }
-    return loaded;
+    return rules;
   }
 
   /** `text`: a `.gitignore` as bytes (latin1), in `directory`. */

@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 const at = { ctime: 0, mtime: 8, ino: 20, mode: 24, uid: 28, gid: 32, size: 36, id: 40, flags: 60, path: 62 } as const;
 const headerBytes = 12;
 const checksumBytes = 20;
-const flag = { extended: 0x4000, stage: 0x3000, nameLength: 0x0fff } as const;
+const flag = { extended: 0x4000, stage: 0x3000, nameLength: 0x0fff, intent: 0x2000 } as const;
 
 /** What `lstat` told of a file when it was written. Times in milliseconds, computed as Node does. */
 export interface IndexStat {
@@ -33,12 +33,11 @@ export class IndexFile {
   private readonly bytes: Buffer;
   private readonly offsets: readonly number[];
 
-  /** Throws if the bytes are no index. `trusted`: its checksum must be right. */
-  constructor(bytes: Buffer, trusted: boolean) {
+  /** Throws if the bytes are no index. The checksum is not looked at (`verifyChecksum`): a holder's may have none. */
+  constructor(bytes: Buffer) {
     if (bytes.length < headerBytes + checksumBytes || bytes.toString("latin1", 0, 4) !== "DIRC") {
       throw new Error("not an index");
     }
-    if (trusted) verifyChecksum(bytes);
     const version = bytes.readUInt32BE(4);
     if (version < 2 || version > 4) throw new Error(`index version ${version}`);
     this.bytes = bytes;
@@ -75,7 +74,7 @@ export class IndexFile {
     const bytes = Buffer.alloc(headerBytes + checksumBytes);
     bytes.write("DIRC", "latin1");
     bytes.writeUInt32BE(2, 4);
-    return new IndexFile(bytes, false);
+    return new IndexFile(bytes);
   }
 
   get length(): number {
@@ -95,6 +94,13 @@ export class IndexFile {
   /** 0, or 1 to 3 of a conflict. */
   stage(entry: number): number {
     return (this.bytes.readUInt16BE(this.offset(entry) + at.flags) & flag.stage) >> 12;
+  }
+
+  /** Whether it is a promise to add a file (`git add --intent-to-add`), without content. */
+  isIntent(entry: number): boolean {
+    const offset = this.offset(entry) + at.flags;
+    const isExtended = (this.bytes.readUInt16BE(offset) & flag.extended) !== 0;
+    return isExtended && (this.bytes.readUInt16BE(offset + 2) & flag.intent) !== 0;
   }
 
   stat(entry: number): IndexStat {

@@ -17,6 +17,9 @@ import { cloneMirror, fetchMirror } from "./mirror.js";
 import { inspectMirror } from "./mirror-check.js";
 import { prepareWorkspace } from "./prepare.js";
 import { resolveRevision } from "./resolve.js";
+import { restoreSalvage } from "./restore.js";
+import { salvageWork } from "./salvage.js";
+import { discardSalvage } from "./salvage-repository.js";
 import { emptyTrash } from "./trash.js";
 
 const operations: Operations = {
@@ -27,6 +30,9 @@ const operations: Operations = {
   prepareWorkspace,
   cleanWorkspace,
   discardWorkspace,
+  salvageWork,
+  restoreSalvage,
+  discardSalvage,
   emptyTrash: async (trash) => emptyTrash(trash),
 };
 

@@ -105,6 +105,7 @@ interface NodeGit {
     usernameNew(username: string): Promise<unknown>;
     sshKeyMemoryNew(username: string, publicKey: string, privateKey: string, passphrase: string): unknown;
   };
+  Blob: { createFromWorkdir(repository: Repository, path: string): Promise<Oid> };
   Commit: { lookup(repository: Repository, id: string | Oid): Promise<Commit> };
   Tree: { lookup(repository: Repository, id: string | Oid): Promise<Tree> };
   Checkout: { tree(repository: Repository, treeish: Commit | Tree, options: CheckoutOptions): Promise<void> };

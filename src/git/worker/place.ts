@@ -15,6 +15,8 @@ export const beside = {
   aside: ".aside",
   /** Where the guard works. */
   guard: ".guard",
+  /** Objects of a salvage that is being restored. */
+  restored: ".git-restore",
 } as const;
 
 export function leftoversOf(path: string): string[] {

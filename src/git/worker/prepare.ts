@@ -4,6 +4,7 @@
  * Invariants:
  * 1. Afterwards the workspace is what a fresh clone at the target would be, whichever way was taken.
  * 2. What stands in the way of a fresh clone is renamed aside first, never merged with.
+ * 3. While files are being moved there is no trusted index, so that the next call makes a fresh clone.
  */
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,19 +12,26 @@ import type { CheckoutTarget, PrepareWorkspaceRequest, WorkspaceIdentity } from 
 import { checkOutAll, checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
-import { beside, isDirectory, isFile, isThere, leftoversOf } from "./place.js";
+import { beside, isDirectory, isThere, leftoversOf } from "./place.js";
 import { type RefTable, readRefs } from "./refs.js";
 import { removeTree } from "./trash.js";
-import { indexPath, readVerifiedIndex, saveTrustedIndex } from "./trusted-index.js";
+import {
+  indexPath,
+  readTrustedIndex,
+  removeTrustedIndex,
+  saveTrustedIndex,
+  type TrustedIndex,
+} from "./trusted-index.js";
 
 export async function prepareWorkspace(request: PrepareWorkspaceRequest): Promise<void> {
-  const { mirror, path, trustedIndex, from } = request;
+  const { mirror, path, from } = request;
   for (const leftover of leftoversOf(path)) removeTree(leftover);
   const table = readRefs(mirror);
   const target = targetOf(request, table);
-  if (from && target.commit && isDirectory(path) && isDirectory(join(path, ".git")) && isFile(trustedIndex)) {
+  const trusted = from ? readTrustedIndex(request.trustedIndex) : undefined;
+  if (trusted && target.commit && isDirectory(path) && isDirectory(join(path, ".git"))) {
     try {
-      return await moveWorkspace({ ...request, table, target, from });
+      return await moveWorkspace({ ...request, table, target }, trusted);
     } catch (error) {
       if (isHostFault(error)) throw error;
     }
@@ -42,7 +50,7 @@ export async function makeWorkspace(request: Making): Promise<void> {
   mkdirSync(path, { recursive: true });
   placeGitDirectory(work, path);
   if (target.commit !== "") await checkOutAll(path, target.commit);
-  saveTrustedIndex(path, request.trustedIndex);
+  saveTrustedIndex(path, target.commit, request.trustedIndex);
 }
 
 export interface Making extends WorkspaceIdentity {
@@ -54,16 +62,18 @@ export interface Making extends WorkspaceIdentity {
 }
 
 /** Moves the clean workspace to the target: a fresh `.git`, and only the files that differ. */
-async function moveWorkspace(request: Making & { readonly from: string }): Promise<void> {
-  const { path, trustedIndex, target, from } = request;
+async function moveWorkspace(request: Making, trusted: TrustedIndex): Promise<void> {
+  const { path, trustedIndex, target } = request;
   const replaced = `${path}${beside.replaced}`;
   const work = `${path}${beside.made}`;
   await makeGitDirectory(work, request);
-  writeFileSync(indexPath(work), readVerifiedIndex(trustedIndex));
+  writeFileSync(indexPath(work), trusted.bytes);
+  // A killed attempt leaves files of two commits and nothing that vouches for them (invariant 3).
+  removeTrustedIndex(trustedIndex);
   renameSync(join(path, ".git"), replaced);
   placeGitDirectory(work, path);
-  await checkOutChanges(path, from, target.commit, []);
-  saveTrustedIndex(path, trustedIndex);
+  await checkOutChanges(path, trusted.commit, target.commit, []);
+  saveTrustedIndex(path, target.commit, trustedIndex);
   removeTree(replaced);
 }
 

@@ -1,5 +1,5 @@
 /** Owns how a file is replaced: whole or not at all, also if the machine stops. */
-import { closeSync, copyFileSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 
 export function replaceFile(path: string, content: string | Uint8Array): void {
@@ -15,11 +15,11 @@ export function replaceFile(path: string, content: string | Uint8Array): void {
   renameSync(temporary, path);
 }
 
-/** Not synced: for what can be made again. */
-export function replaceByCopy(from: string, path: string): void {
+/** Whole or not at all, but not synced: for what can be made again. */
+export function replaceUnsynced(path: string, content: Uint8Array): void {
   mkdirSync(dirname(path), { recursive: true });
   const temporary = `${path}.new`;
-  copyFileSync(from, temporary);
+  writeFileSync(temporary, content);
   renameSync(temporary, path);
 }
 

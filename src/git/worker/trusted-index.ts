@@ -1,38 +1,55 @@
 /**
  * Owns the trusted copy of a workspace's index: kept outside the workspace, where no holder can write.
  *
- * Invariant: it is written after the last file of the workspace and before anybody gets it, so a later change of a
- * file bears a time that is not before the copy's own.
+ * Invariants:
+ * 1. It is written after the last file of the workspace and before anybody gets it, so a later change of a file bears
+ *    a time that is not before the copy's own.
+ * 2. It names the commit that it is of, in the same file, so that no crash can part them: after the index' own bytes
+ *    come 40 digits.
  */
 import { lstatSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { verifyChecksum } from "./index-file.js";
 import { isFile } from "./place.js";
-import { replaceByCopy } from "./replace-file.js";
+import { isObjectId } from "./refs.js";
+import { replaceUnsynced } from "./replace-file.js";
+
+const commitDigits = 40;
 
 export interface TrustedIndex {
+  /** The index, its checksum verified. */
   readonly bytes: Buffer;
+  readonly commit: string;
   /** When the copy was written, by the clock of its file. */
   readonly writtenMs: number;
 }
 
-export function saveTrustedIndex(path: string, trustedIndex: string): void {
+/** `commit`: what is checked out at `path`; empty for a repository without commits, which has no index. */
+export function saveTrustedIndex(path: string, commit: string, trustedIndex: string): void {
   const index = indexPath(path);
-  if (isFile(index)) replaceByCopy(index, trustedIndex);
-  else rmSync(trustedIndex, { force: true });
+  if (commit === "" || !isFile(index)) return removeTrustedIndex(trustedIndex);
+  replaceUnsynced(trustedIndex, Buffer.concat([readFileSync(index), Buffer.from(commit, "latin1")]));
 }
 
-/** Undefined if there is none: the repository had no commits, or the copy was lost. */
+/** Undefined if there is none, or it is damaged. */
 export function readTrustedIndex(trustedIndex: string): TrustedIndex | undefined {
   const stat = lstatSync(trustedIndex, { throwIfNoEntry: false });
-  return stat?.isFile() ? { bytes: readFileSync(trustedIndex), writtenMs: stat.mtimeMs } : undefined;
+  if (!stat?.isFile()) return undefined;
+  const file = readFileSync(trustedIndex);
+  const end = Math.max(file.length - commitDigits, 0);
+  const commit = file.toString("latin1", end);
+  const bytes = file.subarray(0, end);
+  if (!isObjectId(commit)) return undefined;
+  try {
+    verifyChecksum(bytes);
+  } catch {
+    return undefined;
+  }
+  return { bytes, commit, writtenMs: stat.mtimeMs };
 }
 
-/** Throws if the copy is missing or damaged. */
-export function readVerifiedIndex(trustedIndex: string): Buffer {
-  const bytes = readFileSync(trustedIndex);
-  verifyChecksum(bytes);
-  return bytes;
+export function removeTrustedIndex(trustedIndex: string): void {
+  rmSync(trustedIndex, { force: true });
 }
 
 /** Where git keeps the index of the workspace at `path`. */

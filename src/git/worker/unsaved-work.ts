@@ -1,220 +1,212 @@
 /**
- * Owns finding work in a workspace that exists nowhere else.
+ * Owns finding work in a workspace that exists nowhere else. The guard asks whether there is any, salvage saves it:
+ * both by this finder, so that they never disagree.
  *
  * Invariants:
- * 1. The workspace is only read. Its `.git` is never opened (holder-git.ts); files are judged by a repository of ours.
+ * 1. The workspace is only read. Its `.git` is data (holder-git.ts, object-store.ts); permissions of directories that
+ *    had to be opened are put back by `release`.
  * 2. In doubt there is work.
- * 3. Ignored files are no work, nor are files that were touched but have the commit's content, nor commits,
- *    whatever names them, that the mirror has.
+ * 3. Ignored files are no work, nor are files that were touched but have the content of HEAD's commit, nor commits,
+ *    whatever names them, that the mirror has, nor what came from an upstream, as its remote-tracking ref tells.
  */
-import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { convertingAttributes } from "./attributes.js";
-import { toBytePath, toFsPath, toText } from "./byte-path.js";
-import { readHolderGit } from "./holder-git.js";
+import { join } from "node:path";
+import { BaseFiles } from "./base-files.js";
+import { type Change, findChanges } from "./changed-files.js";
+import { Damaged, type ObjectKind, parseCommit } from "./git-object.js";
+import { type HolderGit, readHolderGit, type Tip } from "./holder-git.js";
 import { IgnoreRules } from "./ignore-rules.js";
 import { IndexFile } from "./index-file.js";
-import { findObject, git, type Repository } from "./nodegit.js";
-import {
-  type Comparison,
-  compareWorkingTree,
-  fileKind,
-  hasContent,
-  restoreModes,
-  sameExecutable,
-} from "./working-tree.js";
+import { formatIndexFile } from "./index-writer.js";
+import { Inside } from "./inside.js";
+import { findNested, type NestedRepository } from "./nested-repositories.js";
+import { ObjectStore, readFrom } from "./object-store.js";
+import { Gigantic } from "./pack-file.js";
+import { findStaged, type Staged } from "./staged.js";
+import { diffTrees } from "./tree-diff.js";
+import type { TrustedIndex } from "./trusted-index.js";
+import { Modes, UntrackedWalk } from "./untracked.js";
+import { compareWorkingTree, restoreModes } from "./working-tree.js";
 
-/** How many untracked entries are looked at; beyond, there is doubt. */
-const mostUntracked = 100_000;
-/** The blob without content: it is what `git add --intent-to-add` stages. */
-const emptyBlob = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
-const disablePathspecMatch = 1 << 12;
+/** How many commits are gone back to find one that the mirror has. */
+const longestLine = 10_000;
+/** What is read of a holder's objects: the largest one, and all in all. */
+export const holderLimits = { mostBytes: 512 * 1024 * 1024, budget: 64 * 1024 ** 3, mostPacks: 400 };
 
-export interface GuardRequest {
+export interface WorkRequest {
   /** The workspace. */
   readonly path: string;
   readonly mirror: string;
-  /** The commit that was checked out, and its trusted index if there is one. */
+  /** The commit that was checked out; empty if unknown or none. Not looked at where there is a trusted index. */
   readonly from: string;
-  readonly trusted: { readonly bytes: Buffer; readonly writtenMs: number } | undefined;
+  readonly trusted: TrustedIndex | undefined;
   /** An absent directory to work in; the caller removes it. */
   readonly work: string;
+  /** HEAD's commit is known to be damaged: the files are compared with `from`. */
+  readonly withoutHead?: boolean;
 }
 
-interface Counts {
-  changed: number;
-  untracked: number;
-  nested: number;
-  commits: number;
-  staged: number;
-  doubts: string[];
+/** The commit that the files are compared with. */
+export interface WorkBase {
+  /** Undefined if there is none that could be read. */
+  readonly commit: string | undefined;
+  readonly tree: string | undefined;
+  /** Whether it is the one that the holder's HEAD is at. */
+  readonly isHead: boolean;
+  readonly files: BaseFiles;
+}
+
+export interface Work {
+  readonly inside: Inside;
+  readonly mirror: ObjectStore;
+  /** The holder's own objects. */
+  readonly objects: ObjectStore;
+  readonly base: WorkBase;
+  readonly changes: ReadonlyMap<string, Change>;
+  /** Undefined if the index is the commit's, or there is none. */
+  readonly staged: Staged | undefined;
+  readonly git: HolderGit | undefined;
+  /** What names an object that the mirror lacks, remote-tracking refs last. */
+  readonly tips: readonly Tip[];
+  readonly nested: readonly NestedRepository[];
+  /** Byte paths of what is no file: pipes, sockets, devices. */
+  readonly special: readonly string[];
+  /** There are more untracked files than are looked at. */
+  readonly overflow: boolean;
+  /** In words, what could not be looked at. */
+  readonly doubts: readonly string[];
+  /** Puts permissions back and closes files. */
+  release(): void;
+}
+
+export async function findWork(request: WorkRequest): Promise<Work> {
+  const inside = new Inside(request.path);
+  const mirror = ObjectStore.of(join(request.mirror, "objects"));
+  const objects = new ObjectStore(inside, ".git/objects", holderLimits);
+  const stores = [mirror, objects];
+  const modes = new Modes();
+  const read = (kind: ObjectKind) => (id: string) => readFrom(stores, id, kind);
+  let restore = (): void => {};
+  const release = (): void => {
+    modes.restore();
+    restore();
+    mirror.close();
+    objects.close();
+  };
+  try {
+    const git = readHolderGit(inside, ".git");
+    const { base, rules } = chooseBase(request, git, mirror, stores);
+    const { index } = base.files;
+    const comparison = compareWorkingTree(request.path, index, request.trusted?.writtenMs ?? 0);
+    restore = () => restoreModes(request.path, comparison.oddDirectories);
+    const staged = git?.index && findStaged(git.index, base.files);
+    const tracked = new Set([...(staged?.added ?? []), ...base.files.diff.added.keys()]);
+    const walk = new UntrackedWalk(inside, IgnoreRules.of(rules, read("blob")), tracked, modes);
+    walk.walk(comparison.strangers);
+    const conversions = join(request.work, "conversions");
+    const changed = await findChanges(inside, base.files, comparison, walk, read("blob"), conversions);
+    const nested = findNested(inside, walk.nested);
+    const doubts = [
+      ...(walk.overflow ? ["more files than are looked at"] : []),
+      ...(git?.index?.split ? ["a split index"] : []),
+      ...(staged?.impossible ? ["names in the index that no tree can have"] : []),
+      ...(git?.unread || objects.unread ? ["a .git too large to be looked at"] : []),
+    ];
+    return {
+      inside,
+      mirror,
+      objects,
+      base,
+      changes: changed.changes,
+      staged: staged && staged.edits.size + staged.conflicts.length > 0 ? staged : undefined,
+      git,
+      tips: (git?.tips ?? []).filter((tip) => !mirror.has(tip.id)),
+      nested,
+      special: [...walk.special, ...changed.special],
+      overflow: walk.overflow,
+      doubts,
+      release,
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
 }
 
 /** What work there is, in words; undefined if none. */
-export async function findUnsavedWork(request: GuardRequest): Promise<string | undefined> {
-  const counts: Counts = { changed: 0, untracked: 0, nested: 0, commits: 0, staged: 0, doubts: [] };
-  mkdirSync(dirname(request.work), { recursive: true });
-  const repository = await git.Repository.init(request.work, 0);
-  try {
-    // Lent from the mirror: this repository lives no longer than this call.
-    writeFileSync(join(request.work, ".git", "objects", "info", "alternates"), `${join(request.mirror, "objects")}\n`);
-    await judge(repository, request, counts);
-  } finally {
-    repository.cleanup();
-  }
-  return describe(counts);
-}
-
-function describe(counts: Counts): string | undefined {
+export function describeWork(work: Work): string | undefined {
+  const changes = [...work.changes.values()];
+  const untracked = changes.filter((change) => change === "untracked").length;
+  const commits = new Set(work.tips.filter((tip) => tip.kind !== "remote").map((tip) => tip.id)).size;
   const parts: string[] = [];
   const tell = (count: number, one: string, many: string, after = ""): void => {
     if (count > 0) parts.push(`${count} ${count === 1 ? one : many}${after}`);
   };
-  tell(counts.changed, "changed file", "changed files");
-  tell(counts.untracked, "untracked file", "untracked files");
-  tell(counts.nested, "nested repository", "nested repositories");
-  tell(counts.staged, "staged file", "staged files");
-  tell(counts.commits, "commit", "commits", " that the mirror lacks");
-  parts.push(...counts.doubts);
+  tell(changes.length - untracked, "changed file", "changed files");
+  tell(untracked, "untracked file", "untracked files");
+  tell(work.nested.length, "nested repository", "nested repositories");
+  tell(work.staged?.edits.size ?? 0, "staged file", "staged files");
+  tell(commits, "commit", "commits", " that the mirror lacks");
+  parts.push(...work.doubts);
   return parts.length > 0 ? parts.join(", ") : undefined;
 }
 
-async function judge(repository: Repository, request: GuardRequest, counts: Counts): Promise<void> {
-  const index = await indexOf(repository, request);
-  const comparison = compareWorkingTree(request.path, index, request.trusted?.writtenMs ?? 0);
-  try {
-    await countChanges(repository, request, index, comparison, counts);
-    const rules = await IgnoreRules.load(await repository.odb(), index);
-    const untracked = new UntrackedCount(toBytePath(request.path), rules, counts);
-    for (const stranger of comparison.strangers) untracked.add(stranger);
-    await countHolderGit(repository, join(request.path, ".git"), index, counts);
-  } finally {
-    restoreModes(request.path, comparison.oddDirectories);
+/** The commit to compare with, and the files whose `.gitignore` count: those of a commit that the mirror has. */
+function chooseBase(
+  request: WorkRequest,
+  git: HolderGit | undefined,
+  mirror: ObjectStore,
+  stores: readonly ObjectStore[],
+): { readonly base: WorkBase; readonly rules: BaseFiles } {
+  const readTree = (id: string): Buffer => readFrom(stores, id, "tree");
+  const treeOf = (commit: string): string => parseCommit(readFrom(stores, commit, "commit")).tree;
+  const prepared = request.trusted?.commit ?? request.from;
+  const fromTree = prepared === "" ? undefined : attempt(() => treeOf(prepared));
+  const index = indexOf(fromTree, request.trusted, readTree);
+  const head = request.withoutHead ? undefined : git?.tips.find((tip) => tip.kind === "head")?.id;
+  const filesOf = (tree: string | undefined): BaseFiles => new BaseFiles(index, fromTree, tree, readTree);
+  const baseAt = (commit: string | undefined, isHead: boolean): WorkBase => {
+    const tree = commit === undefined ? undefined : treeOf(commit);
+    return { commit, tree, isHead, files: filesOf(tree) };
+  };
+  const from = fromTree === undefined ? undefined : prepared;
+  const base = (head !== undefined && attempt(() => baseAt(head, true))) || baseAt(from, false);
+  const ruling = knownAncestor(base.commit, mirror, stores) ?? from;
+  const rulingTree = ruling === undefined ? undefined : treeOf(ruling);
+  return { base, rules: rulingTree === base.tree ? base.files : filesOf(rulingTree) };
+}
+
+/** The newest commit on the line of first parents that the mirror has. */
+function knownAncestor(
+  commit: string | undefined,
+  mirror: ObjectStore,
+  stores: readonly ObjectStore[],
+): string | undefined {
+  let at = commit;
+  for (let steps = 0; at !== undefined && steps < longestLine; steps++) {
+    const id = at;
+    if (mirror.has(id)) return id;
+    at = attempt(() => parseCommit(readFrom(stores, id, "commit")).parents[0]);
   }
+  return undefined;
 }
 
 /** The trusted index, or else one made from the commit, whose files all have to be read. */
-async function indexOf(repository: Repository, request: GuardRequest): Promise<IndexFile> {
-  if (request.trusted) return new IndexFile(request.trusted.bytes, true);
-  if (request.from === "") return IndexFile.empty();
-  const index = await repository.index();
-  await index.readTree(await (await git.Commit.lookup(repository, request.from)).getTree());
-  await index.write();
-  return new IndexFile(readFileSync(join(request.work, ".git", "index")), true);
+function indexOf(
+  tree: string | undefined,
+  trusted: TrustedIndex | undefined,
+  readTree: (id: string) => Buffer,
+): IndexFile {
+  if (tree === undefined) return IndexFile.empty();
+  if (trusted) return new IndexFile(trusted.bytes);
+  const { added } = diffTrees(readTree, undefined, tree);
+  return new IndexFile(formatIndexFile([...added].map(([path, entry]) => ({ path, ...entry }))));
 }
 
-/** Changed and deleted files of the commit. */
-async function countChanges(
-  repository: Repository,
-  request: GuardRequest,
-  index: IndexFile,
-  comparison: Comparison,
-  counts: Counts,
-): Promise<void> {
-  counts.changed += comparison.missing.length;
-  const root = toBytePath(request.path);
-  const differing: string[] = [];
-  for (const position of comparison.altered) {
-    const name = index.paths[position] as string;
-    const path = toFsPath(`${root}/${name}`);
-    const stat = lstatSync(path);
-    const mode = index.mode(position);
-    const sameKind =
-      (mode & fileKind.mask) === fileKind.symlink ? stat.isSymbolicLink() : stat.isFile() && sameExecutable(stat, mode);
-    if (!sameKind) counts.changed += 1;
-    else if (!hasContent(path, stat, index.id(position))) differing.push(name);
-  }
-  counts.changed += await countReallyDiffering(repository, request, differing);
-}
-
-/** Of files whose bytes are not the blob's, those that are no conversion of it either. */
-async function countReallyDiffering(
-  repository: Repository,
-  request: GuardRequest,
-  names: readonly string[],
-): Promise<number> {
-  const texts = names.flatMap((name) => toText(name) ?? []);
-  if (names.length === 0 || texts.length < names.length || request.from === "") return names.length;
-  const tree = await (await git.Commit.lookup(repository, request.from)).getTree();
-  if ((await convertingAttributes(repository, tree)).length === 0) return names.length;
-  const index = await repository.index();
-  await index.readTree(tree);
-  repository.setWorkdir(request.path, 0);
+function attempt<T>(work: () => T): T | undefined {
   try {
-    const options = { flags: disablePathspecMatch, pathspec: texts };
-    return (await git.Diff.indexToWorkdir(repository, index, options)).numDeltas();
-  } finally {
-    repository.setWorkdir(request.work, 0);
+    return work();
+  } catch (error) {
+    if (error instanceof Damaged || error instanceof Gigantic) return undefined;
+    throw error;
   }
-}
-
-/** Counts what is not in the commit and not ignored by its rules. */
-class UntrackedCount {
-  private readonly root: string;
-  private readonly rules: IgnoreRules;
-  private readonly counts: Counts;
-  private looked = 0;
-
-  constructor(root: string, rules: IgnoreRules, counts: Counts) {
-    this.root = root;
-    this.rules = rules;
-    this.counts = counts;
-  }
-
-  add(path: string): void {
-    if (++this.looked > mostUntracked) {
-      if (this.looked === mostUntracked + 1) this.counts.doubts.push("more files than are looked at");
-      return;
-    }
-    const stat = lstatSync(toFsPath(`${this.root}/${path}`), { throwIfNoEntry: false });
-    if (path.endsWith("/.git")) this.counts.nested += 1;
-    else if (stat?.isDirectory()) {
-      if (!this.rules.ignores(path, true)) this.addBelow(path, stat.mode);
-    } else if ((stat?.isFile() || stat?.isSymbolicLink()) && !this.rules.ignores(path, false)) {
-      this.counts.untracked += 1;
-    }
-  }
-
-  private addBelow(path: string, mode: number): void {
-    const directory = toFsPath(`${this.root}/${path}`);
-    const closed = (mode & 0o500) !== 0o500;
-    if (closed) chmodSync(directory, (mode & 0o7777) | 0o700);
-    try {
-      const names = readdirSync(directory, { encoding: "latin1" as "utf8" });
-      if (names.includes(".git")) this.counts.nested += 1;
-      else for (const name of names) this.add(`${path}/${name}`);
-    } finally {
-      if (closed) chmodSync(directory, mode & 0o7777);
-    }
-  }
-}
-
-/** Commits and staged content that the mirror lacks. */
-async function countHolderGit(
-  repository: Repository,
-  directory: string,
-  index: IndexFile,
-  counts: Counts,
-): Promise<void> {
-  const holder = readHolderGit(directory);
-  if (!holder) return;
-  const odb = await repository.odb();
-  const isKnown = async (id: string): Promise<boolean> => (await findObject(odb, id)) !== undefined;
-  for (const id of holder.ids) {
-    if (!(await isKnown(id))) counts.commits += 1;
-  }
-  if (holder.index) {
-    const trusted = new Map(index.paths.map((path, position) => [path, position]));
-    for (const [position, path] of holder.index.paths.entries()) {
-      const id = holder.index.id(position);
-      const known = trusted.get(path);
-      if ((known !== undefined && index.id(known) === id) || id === emptyBlob) continue;
-      // A directory of a sparse index and a submodule have no content here.
-      if ((holder.index.mode(position) & fileKind.mask) === fileKind.submodule) continue;
-      if (!(await isKnown(id))) counts.staged += 1;
-    }
-  }
-  if (holder.index?.split) counts.doubts.push("a split index");
-  if (holder.submodules) counts.nested += 1;
-  if (holder.unread) counts.doubts.push("a .git too large to be looked at");
 }

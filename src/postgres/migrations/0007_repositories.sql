@@ -99,7 +99,14 @@ end $$;
 create function finish_removals() returns setof text language plpgsql as $$
 declare
   r repositories;
+  v_id bigint;
 begin
+  -- those that were being made or cleaned when the removal began
+  for v_id in select w.id from workspaces w join repositories x on x.id = w.repository_id
+               where x.removing and w.state = 'IDLE' order by w.id
+  loop
+    perform reclaim_workspace(v_id);
+  end loop;
   for r in select * from repositories x where x.removing
               and not exists (select from workspaces w where w.repository_id = x.id and w.state <> 'RETIRED')
             for update skip locked

@@ -1,0 +1,109 @@
+/**
+ * Owns which files of a workspace differ from its commit's.
+ *
+ * Invariant: a file is passed over only if its stat is the trusted one or its bytes are the commit's, also after
+ * the conversions that the commit asks for.
+ */
+import { type BaseFiles, isSubmodule } from "./base-files.js";
+import { type Candidate, findConverted } from "./conversion.js";
+import { entryMode, objectId, type TreeEntry } from "./git-object.js";
+import { type Inside, TooLarge } from "./inside.js";
+import type { UntrackedWalk } from "./untracked.js";
+import type { Comparison } from "./working-tree.js";
+
+/** Bytes of a file that are compared; a larger one counts as changed. */
+const mostCompared = 256 * 1024 * 1024;
+
+export type Change = "changed" | "gone" | "untracked";
+
+export interface ChangedFiles {
+  /** By byte path. */
+  readonly changes: ReadonlyMap<string, Change>;
+  /** Byte paths where the commit has a file and a pipe, socket or device stands. */
+  readonly special: readonly string[];
+}
+
+/** `work`: an absent directory. */
+export async function findChanges(
+  inside: Inside,
+  base: BaseFiles,
+  comparison: Comparison,
+  walk: UntrackedWalk,
+  readBlob: (id: string) => Buffer,
+  work: string,
+): Promise<ChangedFiles> {
+  const changes = new Map<string, Change>();
+  const special: string[] = [];
+  const differing: string[] = [];
+
+  /** Compares what is at a path with what the commit has there. */
+  const compare = (path: string, was: TreeEntry): void => {
+    const now = currentEntry(inside, path);
+    if (now === undefined) {
+      changes.set(path, "gone");
+      if (inside.stat(path)?.isDirectory() === false) special.push(path);
+    } else if (now.mode !== was.mode) changes.set(path, "changed");
+    else if (now.id !== was.id) differing.push(path);
+  };
+
+  const { removed, added, changed } = base.diff;
+  const looked = new Set<number>([...comparison.altered, ...comparison.missing]);
+  const missing = new Set<number>(comparison.missing);
+  for (const position of looked) {
+    const path = base.index.paths[position] as string;
+    const was = base.entry(path);
+    if (was && isSubmodule(was)) continue;
+    if (was) compare(path, was);
+    else if (!missing.has(position)) walk.offer(path);
+  }
+  if (removed.size + changed.size > 0) {
+    for (const [position, path] of base.index.paths.entries()) {
+      if (looked.has(position) || isSubmodule(base.indexed(position))) continue;
+      if (changed.has(path)) changes.set(path, "changed");
+      else if (removed.has(path)) walk.offer(path);
+    }
+  }
+  const met = new Set<string>();
+  for (const path of walk.files) {
+    const was = added.get(path);
+    if (was && !isSubmodule(was)) {
+      met.add(path);
+      compare(path, was);
+    } else changes.set(path, "untracked");
+  }
+  for (const [path, was] of added) {
+    if (!met.has(path) && !isSubmodule(was)) changes.set(path, "gone");
+  }
+  const converted = await findConverted(readAll(inside, differing), base, readBlob, work);
+  for (const path of differing) {
+    if (!converted.has(path)) changes.set(path, "changed");
+  }
+  return { changes, special };
+}
+
+/** What a file or symlink would be in a tree; undefined if there is neither. */
+function currentEntry(inside: Inside, path: string): TreeEntry | undefined {
+  const stat = inside.stat(path);
+  if (stat?.isSymbolicLink()) {
+    const target = inside.readLink(path);
+    return target && { mode: entryMode.link, id: objectId("blob", target) };
+  }
+  if (!stat?.isFile()) return undefined;
+  const mode = stat.mode & 0o100 ? entryMode.executable : entryMode.file;
+  try {
+    const read = inside.read(path, mostCompared);
+    return read && { mode, id: objectId("blob", read.bytes) };
+  } catch (error) {
+    if (error instanceof TooLarge) return { mode, id: "" };
+    throw error;
+  }
+}
+
+function* readAll(inside: Inside, paths: readonly string[]): Generator<Candidate> {
+  for (const path of paths) {
+    const stat = inside.stat(path);
+    if (!stat?.isFile() || stat.size > mostCompared) continue;
+    const read = inside.read(path, mostCompared);
+    if (read) yield { path, bytes: read.bytes };
+  }
+}

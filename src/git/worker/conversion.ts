@@ -1,0 +1,55 @@
+/**
+ * Owns telling files that changed from files that a checkout converted (line ends, `$Id$`, encodings).
+ *
+ * Invariant: libgit2 sees copies in a directory of ours, and the commit's own attributes; nothing of the holder's.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { isAttributesFile, isConverting } from "./attributes.js";
+import type { BaseFiles } from "./base-files.js";
+import { toText } from "./byte-path.js";
+import { git } from "./nodegit.js";
+import { removeTree } from "./trash.js";
+
+/** A file whose bytes are not the commit's. */
+export interface Candidate {
+  readonly path: string;
+  readonly bytes: Buffer;
+}
+
+/** Of the candidates, the paths that are what a checkout of the commit could have written. `work`: an absent directory. */
+export async function findConverted(
+  candidates: Iterable<Candidate>,
+  base: BaseFiles,
+  readBlob: (id: string) => Buffer,
+  work: string,
+): Promise<Set<string>> {
+  const attributes = [...base.paths()].filter(isAttributesFile).flatMap((path) => {
+    const id = base.entry(path)?.id;
+    const text = toText(path);
+    return id !== undefined && text !== undefined ? [{ path: text, bytes: readBlob(id) }] : [];
+  });
+  const converted = new Set<string>();
+  if (!attributes.some(({ bytes }) => isConverting(bytes))) return converted;
+  mkdirSync(dirname(work), { recursive: true });
+  const repository = await git.Repository.init(work, 0);
+  try {
+    for (const { path, bytes } of attributes) write(join(work, path), bytes);
+    for (const { path, bytes } of candidates) {
+      const text = toText(path);
+      if (text === undefined || isAttributesFile(path)) continue;
+      write(join(work, text), bytes);
+      const id = await git.Blob.createFromWorkdir(repository, text).then(String, () => undefined);
+      if (id === base.entry(path)?.id) converted.add(path);
+    }
+  } finally {
+    repository.cleanup();
+    removeTree(work);
+  }
+  return converted;
+}
+
+function write(path: string, bytes: Buffer): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, bytes);
+}

@@ -1,0 +1,55 @@
+/** Owns writing git's index file (version 2), without extensions. */
+import { createHash } from "node:crypto";
+import type { Stats } from "node:fs";
+import type { TreeEntry } from "./git-object.js";
+
+export interface WrittenEntry extends TreeEntry {
+  /** Byte path. */
+  readonly path: string;
+  readonly stage?: number;
+  /** Of a file that has this content; without it, git compares the content. */
+  readonly stat?: Stats;
+}
+
+const longestName = 0xfff;
+
+export function formatIndexFile(entries: readonly WrittenEntry[]): Buffer {
+  const sorted = [...entries].sort((a, b) =>
+    a.path < b.path ? -1 : a.path > b.path ? 1 : (a.stage ?? 0) - (b.stage ?? 0),
+  );
+  const header = Buffer.alloc(12);
+  header.write("DIRC", "latin1");
+  header.writeUInt32BE(2, 4);
+  header.writeUInt32BE(sorted.length, 8);
+  const content = Buffer.concat([header, ...sorted.map(formatEntry)]);
+  return Buffer.concat([content, createHash("sha1").update(content).digest()]);
+}
+
+function formatEntry(entry: WrittenEntry): Buffer {
+  const { path, stat } = entry;
+  // Names end with one to eight zeros, so that entries begin at multiples of eight.
+  const bytes = Buffer.alloc((62 + path.length + 8) & ~7);
+  if (stat) {
+    const fields = [
+      ...time(stat.ctimeMs),
+      ...time(stat.mtimeMs),
+      stat.dev,
+      stat.ino,
+      entry.mode,
+      stat.uid,
+      stat.gid,
+      stat.size,
+    ];
+    for (const [index, value] of fields.entries()) bytes.writeUInt32BE(value % 2 ** 32, index * 4);
+  } else bytes.writeUInt32BE(entry.mode, 24);
+  bytes.write(entry.id, 40, "hex");
+  bytes.writeUInt16BE(((entry.stage ?? 0) << 12) | Math.min(path.length, longestName), 60);
+  bytes.write(path, 62, "latin1");
+  return bytes;
+}
+
+/** Seconds and nanoseconds, as far as a double holds them. */
+function time(ms: number): [number, number] {
+  const seconds = Math.floor(ms / 1000);
+  return [Math.max(seconds, 0), Math.round((ms - seconds * 1000) * 1_000_000) % 1_000_000_000];
+}

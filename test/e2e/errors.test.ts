@@ -101,6 +101,8 @@ describe("what is asked for", () => {
       expect(answer.lease?.ttl).toMatchObject({ seconds, nanos: 0 });
       const heartbeat = await client.workspaces.heartbeat({ leaseId, leaseToken, ttl: durationFromMs(ttlMs) });
       expect(heartbeat.lease?.ttl).toMatchObject({ seconds, nanos: 0 });
+      // what a heartbeat asked for is kept by those that ask for nothing
+      expect((await client.heartbeat(held)).lease?.ttl).toMatchObject({ seconds, nanos: 0 });
       await client.release(held);
     }
   });

@@ -1,7 +1,7 @@
 /** Upstreams that are away, hang, refuse or are none: who is at fault is told, within a limit, and the rest goes on. */
 import { chmod, mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { type Duration, durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { beforeAll, expect, it } from "vitest";
 import { RepositoryState } from "../../gen/leasehold/v1/repository_pb.js";
@@ -167,5 +167,24 @@ it("A2 pushes to an upstream over HTTP work with the holder's own credential", a
   await git(held.path, "commit", "--quiet", "--message", "New");
   await git(held.path, "push", "--quiet", "origin", "main");
   expect(await git(bare, "log", "-1", "--format=%s", "main")).toBe("New");
+  await client.release(held);
+});
+
+it("A4 the TTL begins when the workspace is ready, and `elapsed` tells how long that took", async () => {
+  await Upstream.make(root, "slow");
+  web.hold();
+  const sent = performance.now();
+  const call = client.acquire({ repository: web.url("slow"), ttlMs: 5_000 });
+  const slowMs = 1_500;
+  await until("the upstream has been slow", () => performance.now() - sent > slowMs);
+  web.release();
+  const held = await call;
+  const answered = performance.now() - sent;
+  const elapsed = durationMs(held.answer.elapsed as Duration);
+  const remaining = durationMs(held.answer.lease?.remaining as Duration);
+  expect(elapsed).toBeGreaterThan(slowMs - 100);
+  expect(elapsed).toBeLessThanOrEqual(answered);
+  expect(remaining).toBeGreaterThan(5_000 - (answered - slowMs));
+  expect(remaining).toBeLessThanOrEqual(5_000);
   await client.release(held);
 });

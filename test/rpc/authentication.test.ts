@@ -194,6 +194,8 @@ test("G5 every method needs a role, but for health and reflection", () => {
     Reclaim: "admin",
     Reset: "admin",
     ...Object.fromEntries(AdminService.methods.map(({ name }) => [name, "admin"])),
+    // of its own only
+    ListSalvages: "runner",
   });
   expect(accessTo(Health.method.check)).toBe("anyone");
   expect(accessTo(ServerReflection.method.serverReflectionInfo)).toBe("caller");

@@ -97,6 +97,9 @@ export async function takeAdminTour(name: string, call: Call, served: Served, ma
   expect(await askInVain(`${admin}RemoveHost`, { name: own as JsonValue })).toContain("a server owns host");
   expect(await ask(`${admin}RemoveHost`, { name: host })).toEqual({});
 
+  expect(await ask(`${admin}ListSalvages`, {})).not.toHaveProperty("salvages");
+  expect(await askInVain(`${admin}DiscardSalvage`, { salvageId: "s999.1" })).toContain("salvage");
+
   const all = AdminService.methods.map((method) => admin + method.name);
   expect([...called]).toEqual(expect.arrayContaining(all));
 }

@@ -1,7 +1,7 @@
 /**
  * Owns the server under test: the built program, with its own data directory and its embedded Postgres.
  *
- * Invariant: whatever becomes of the benchmark, the server it started ends with `stop`, by its pid.
+ * Invariant: it ends with `stop`, by its pid, and its Postgres with it; a benchmark that is killed leaves both running.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";

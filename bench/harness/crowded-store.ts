@@ -1,6 +1,6 @@
 /** Owns a store with many workspaces, inserted by SQL, and Acquires without files on it. */
 import { randomUUID } from "node:crypto";
-import type { Repository } from "../../src/domain/repository.js";
+import { defaultSettings, type Repository } from "../../src/domain/repository.js";
 import { connectPool, type PostgresConnection } from "../../src/postgres/client.js";
 import { openStore, type Store } from "../../src/postgres/store.js";
 
@@ -20,7 +20,7 @@ export class CrowdedStore {
   static async open(connection: PostgresConnection, workspaces: number): Promise<CrowdedStore> {
     const store = await openStore({ connection, direct: connection, hostName: "bench", dataId: randomUUID() });
     await store.ownership.start();
-    const settings = { minIdle: 0, stablePath: false, credential: "", labels: {}, paused: false, salvageTtlMs: 1_000 };
+    const settings = { ...defaultSettings, salvageTtlMs: 1_000 };
     const url = "/srv/crowded.git";
     const registered = await store.repositories.register("crowded", { ...settings, url, maxWorkspaces: 1_000_000 });
     if (registered.kind !== "registered") throw new Error("a fresh database has a repository");

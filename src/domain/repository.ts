@@ -1,9 +1,14 @@
 /**
  * Owns what a registered repository is, and its settings' defaults.
  */
+import { defaultSalvageTtlMs } from "./salvage.js";
 
 export type MirrorState = "MIRRORING" | "READY" | "FAILED";
 export type RepositoryState = MirrorState | "REMOVING";
+
+/** How objects of the mirror get into a workspace; AUTO: copies that share blocks, else hard links. */
+export const objectStorages = ["AUTO", "COPY", "LINK"] as const;
+export type ObjectStorage = (typeof objectStorages)[number];
 
 export const repositoryNamePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 export const defaultMaxWorkspaces = 100;
@@ -20,6 +25,13 @@ export interface RepositorySettings {
   readonly paused: boolean;
   /** How long salvages that are made from now on are kept. */
   readonly salvageTtlMs: number;
+  readonly objectStorage: ObjectStorage;
+  /** End processes that still use a workspace after its lease. */
+  readonly killStragglers: boolean;
+  /** Globs of ignored files that are salvaged nevertheless. */
+  readonly salvageIgnored: readonly string[];
+  /** Give dependencies that one caller installed to all callers. */
+  readonly shareDependencies: boolean;
 }
 
 export interface Repository extends RepositorySettings {
@@ -68,3 +80,18 @@ export interface RepositoryOverview {
 export function mirrorDirectory(name: string): string {
   return `${name}.git`;
 }
+
+/** What is not set otherwise. */
+export const defaultSettings: Omit<RepositorySettings, "url"> = {
+  minIdle: 0,
+  maxWorkspaces: defaultMaxWorkspaces,
+  stablePath: false,
+  credential: "",
+  labels: {},
+  paused: false,
+  salvageTtlMs: defaultSalvageTtlMs,
+  objectStorage: "AUTO",
+  killStragglers: false,
+  salvageIgnored: [],
+  shareDependencies: false,
+};

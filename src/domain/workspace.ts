@@ -40,6 +40,8 @@ export interface Workspace {
   readonly problem: string;
   readonly createTime: Date;
   readonly idleTime?: Date;
+  /** When it was last proven pristine; unset while its files are, or may have been, in a holder's hands since. */
+  readonly verifyTime?: Date;
   readonly lease?: Lease;
 }
 

@@ -130,6 +130,9 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     cleanWorkspace: (request) => run(local, "cleanWorkspace", request, { deadlineMs: timeouts.filesMs }),
     discardWorkspace: (request) => run(local, "discardWorkspace", request, { deadlineMs: timeouts.filesMs }),
 
+    verifyWorkspace: (request) => run(local, "verifyWorkspace", request, { deadlineMs: timeouts.filesMs }),
+    findStragglers: (request) => run(local, "findStragglers", request, { deadlineMs: timeouts.questionMs }),
+
     salvageWork: (request) =>
       salvageTurns.share(request.salvages, () => run(local, "salvageWork", request, { deadlineMs: timeouts.filesMs })),
     restoreSalvage: (request) =>

@@ -6,10 +6,13 @@
  * 2. What goes over is plain data that the structured clone can carry.
  */
 import type { MirrorProgress } from "../domain/repository.js";
+import type { Straggler } from "../domain/straggler.js";
+import type { Verification } from "../domain/verification.js";
 import type {
   CleanOutcome,
   CleanWorkspaceRequest,
   DiscardWorkspaceRequest,
+  FindStragglersRequest,
   MirrorRefs,
   PrepareWorkspaceRequest,
   Resolved,
@@ -17,6 +20,7 @@ import type {
   SalvageOutcome,
   SalvageRequest,
   UpstreamCredential,
+  VerifyWorkspaceRequest,
 } from "../ports/git-engine.js";
 
 /** What the names of workers' home directories begin with. */
@@ -57,6 +61,8 @@ export interface Operations {
   resolve(job: ResolveJob): Promise<Resolved>;
   prepareWorkspace(job: PrepareWorkspaceRequest): Promise<void>;
   cleanWorkspace(job: CleanWorkspaceRequest): Promise<CleanOutcome>;
+  verifyWorkspace(job: VerifyWorkspaceRequest): Promise<Verification>;
+  findStragglers(job: FindStragglersRequest): Promise<readonly Straggler[]>;
   discardWorkspace(job: DiscardWorkspaceRequest): Promise<CleanOutcome>;
   salvageWork(job: SalvageRequest): Promise<SalvageOutcome>;
   restoreSalvage(job: RestoreSalvageRequest): Promise<void>;

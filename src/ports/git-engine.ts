@@ -9,7 +9,9 @@
  * 4. Failures: UPSTREAM_UNAVAILABLE, UPSTREAM_DENIED (the upstream's fault or the credential's), REVISION_NOT_FOUND,
  *    REVISION_AMBIGUOUS (the caller's), HOST_IO (this host's disk), INTERNAL (a defect).
  */
-import type { MirrorProgress } from "../domain/repository.js";
+import type { MirrorProgress, ObjectStorage } from "../domain/repository.js";
+import type { Straggler } from "../domain/straggler.js";
+import type { Verification } from "../domain/verification.js";
 
 /** How to authenticate against an upstream. Read from the server's configuration right before use. */
 export interface UpstreamCredential {
@@ -69,6 +71,8 @@ export interface FetchMirrorRequest {
 
 /** Settings of a workspace's `.git`. */
 export interface WorkspaceIdentity {
+  /** How its objects come from the mirror. Default AUTO. */
+  readonly objectStorage?: ObjectStorage;
   /** URL of the upstream: the remote `origin`. */
   readonly origin: string;
   readonly author?: { readonly name: string; readonly email: string };
@@ -100,6 +104,29 @@ export interface CleanWorkspaceRequest extends WorkspaceIdentity {
   readonly target: CheckoutTarget;
   /** Refuse to destroy work that exists nowhere else: answer `unsaved` and leave everything in place. */
   readonly guardWork: boolean;
+  /** Use nothing of what is there: all of it goes into the trash, and a fresh clone takes its place. Default false. */
+  readonly fromScratch?: boolean;
+}
+
+/** What a workspace is to be compared with. */
+export interface VerifyWorkspaceRequest extends WorkspaceIdentity {
+  readonly mirror: string;
+  readonly path: string;
+  readonly trustedIndex: string;
+  readonly target: CheckoutTarget;
+  /** As in the request that prepared it. */
+  readonly branch?: string;
+  /** Read every file and every object, and trust no file's time. */
+  readonly deep: boolean;
+}
+
+export interface FindStragglersRequest {
+  /** Where the workspace's files are or were. */
+  readonly places: readonly string[];
+  /** When its last lease began, in ms since the epoch: an unreadable process that is older is none of its holder's. Unset: unknown. */
+  readonly sinceMs?: number;
+  /** End them with SIGKILL, and wait until they are gone. */
+  readonly kill: boolean;
 }
 
 export type CleanOutcome =
@@ -189,6 +216,13 @@ export interface GitEngine {
   prepareWorkspace(request: PrepareWorkspaceRequest): Promise<void>;
   /** Makes what a holder left indistinguishable from a fresh clone at the target; a fresh one if nothing usable is left. */
   cleanWorkspace(request: CleanWorkspaceRequest): Promise<CleanOutcome>;
+  /**
+   * Compares a workspace that no holder has with what a fresh clone would be: every tracked path, everything that is not
+   * tracked, every file of `.git`. Shares no code with what makes and cleans workspaces. Changes nothing.
+   */
+  verifyWorkspace(request: VerifyWorkspaceRequest): Promise<Verification>;
+  /** Finds processes that have a directory, a file, a mapping or a mount inside. Empty where the system cannot tell. */
+  findStragglers(request: FindStragglersRequest): Promise<readonly Straggler[]>;
   /** Moves the files into the trash. Idempotent. */
   discardWorkspace(request: DiscardWorkspaceRequest): Promise<CleanOutcome>;
   /** Removes everything in `trash`, however its modes are. Idempotent; may take long and may be stopped at any point. */

@@ -10,6 +10,7 @@
  */
 import type { FailureRecord } from "../domain/failure.js";
 import type { Lease, LeaseEndReason, LeaseKey } from "../domain/lease.js";
+import type { Verification } from "../domain/verification.js";
 import type { Disposition, Workspace, WorkspaceResult, WorkspaceState } from "../domain/workspace.js";
 
 /** What a ticket asks for; stored, so that any server can answer and the host's owner can serve it. */
@@ -159,6 +160,11 @@ export interface ResetSelector {
   readonly abandonWork: boolean;
 }
 
+export type VerificationStart =
+  | { readonly kind: "begun"; readonly fence: bigint }
+  /** It is not idle, or not there. */
+  | { readonly kind: "leased" | "busy" | "quarantined" | "unknown" };
+
 /** Acquire's side: any server. */
 export interface TicketDesk {
   /** Opens a ticket, joins the one with the same request id, or finds that request's lease. Its place is by arrival. */
@@ -206,6 +212,13 @@ export interface WorkspacePool {
   list(filter: WorkspaceFilter, after: string, limit: number): Promise<WorkspacePage>;
   /** A workspace in any state, with its live lease. */
   get(workspaceId: string): Promise<Workspace | undefined>;
+  /** Takes an idle workspace out of the pool for its host's owner to verify; joins one that waits for that. `fence`: for `verification`. */
+  beginVerification(workspaceId: string): Promise<VerificationStart>;
+  /** What a verification that was begun found. `lost`: something else came in between. */
+  verification(
+    workspaceId: string,
+    fence: bigint,
+  ): Promise<{ readonly kind: "known"; readonly verification: Verification } | { readonly kind: "pending" | "lost" }>;
   reclaim(selector: ReclaimSelector): Promise<readonly WorkspaceResult[]>;
   reset(selector: ResetSelector): Promise<readonly WorkspaceResult[]>;
 }

@@ -6,19 +6,25 @@
  * 2. Work is claimed with a new fence; a result with an older fence is refused.
  */
 import type { LeaseKey } from "../domain/lease.js";
+import type { Verification } from "../domain/verification.js";
 
 /** One workspace that needs file work, claimed by this server. */
 export interface Work {
   readonly key: LeaseKey;
   readonly repositoryId: number;
-  /** `make`: a new one; `clean`: after a lease, a reset, or a crash; `remove`: its directory is to go. */
-  readonly kind: "make" | "clean" | "remove";
+  /** `make`: a new one; `clean`: after a lease, a reset, or a crash; `verify`: an
+   * operator wants an idle one to be looked at; `remove`: its directory is to go. */
+  readonly kind: "make" | "clean" | "verify" | "remove";
   /** Where the result is to be. */
   readonly path: string;
   /** Where files may be now, newest first. */
   readonly candidates: readonly string[];
   /** The commit that the trusted index is of. */
   readonly from: string;
+  /** The ref that HEAD was put at with it, or empty. */
+  readonly head: string;
+  /** When the newest lease of it began, in ms since the epoch; unset if it never had one. */
+  readonly leaseTimeMs?: number;
   /** It may hold work of a holder, which has to be salvaged before anything destroys it. */
   readonly guardWork: boolean;
   /** How often it was tried, this time included. */
@@ -26,7 +32,10 @@ export interface Work {
 }
 
 export type WorkResult =
+  /** Its files have been verified. */
   | { readonly kind: "idle"; readonly commit: string; readonly head: string; readonly refsVersion: bigint }
+  /** Of `verify`: with findings it is cleaned from scratch next. */
+  | { readonly kind: "verified"; readonly verification: Verification }
   | { readonly kind: "retired" }
   | { readonly kind: "quarantined"; readonly path: string; readonly problem: string }
   /** Try again later. */
@@ -37,6 +46,8 @@ export interface WorkspaceStore {
   claimWork(known: readonly LeaseKey[], workspaceRoot: string, limit: number): Promise<readonly Work[]>;
   /** Makes the rows of workspaces that are missing for `min_idle`, and claims their making. */
   claimMissingIdle(workspaceRoot: string, limit: number): Promise<readonly Work[]>;
+  /** Processes still use the workspace that is being cleaned: writes STRAGGLERS_FOUND. */
+  reportStragglers(key: LeaseKey, detail: string): Promise<void>;
   /** Stores a result. False if the claim was lost: then the result means nothing. */
   finishWork(key: LeaseKey, result: WorkResult): Promise<boolean>;
   /** Of these paths, those of workspaces of the owned host that no longer are, or never became, what the row says. A path that

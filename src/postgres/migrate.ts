@@ -23,9 +23,8 @@ export class MigrationError extends Error {
   override readonly name = "MigrationError";
 }
 
-// the compiler copies no SQL: the built program reads the package's sources
-const isBuilt = import.meta.url.endsWith("/dist/src/postgres/migrate.js");
-const directory = new URL(isBuilt ? "../../../src/postgres/migrations/" : "./migrations/", import.meta.url);
+/** Beside this file; the build copies them. */
+const directory = new URL("./migrations/", import.meta.url);
 
 export async function readMigrations(): Promise<readonly Migration[]> {
   const names = (await readdir(directory)).filter((name) => /^\d{4}_[a-z_]+\.sql$/.test(name)).sort();

@@ -1,4 +1,4 @@
-/** Implements the port `RepositoryStore` over migrations/0007_repositories.sql. */
+/** Implements the port `RepositoryStore` over migrations/0007_repositories.sql and 0011_verification.sql. */
 import { createHash } from "node:crypto";
 import {
   type Mirror,
@@ -49,9 +49,8 @@ export class PostgresRepositories implements RepositoryStore {
     const row = only(
       await run(
         () => this.#sql<{ outcome: "registered" | "same" | "differs"; repository: number }[]>`
-          select outcome, repository from register_repository(${wanted}, ${fallback}, ${settings.url}, ${settings.minIdle},
-            ${settings.maxWorkspaces}, ${settings.stablePath}, ${settings.credential}, ${this.#sql.json(settings.labels)},
-            ${settings.paused}, ${settings.salvageTtlMs}, ${name !== ""})`,
+          select outcome, repository from register_repository(${wanted}, ${fallback},
+            ${this.#sql.json(toColumns(settings))}, ${name !== ""})`,
       ),
     );
     const repository = await this.byId(row.repository);
@@ -85,7 +84,12 @@ export class PostgresRepositories implements RepositoryStore {
           credential = coalesce(${changes.credential ?? null}::text, credential),
           labels = case when ${changes.labels !== undefined}::bool then ${this.#sql.json(changes.labels ?? {})}::jsonb else labels end,
           paused = coalesce(${changes.paused ?? null}::bool, paused),
-          salvage_ttl_ms = coalesce(${changes.salvageTtlMs ?? null}::bigint, salvage_ttl_ms)
+          salvage_ttl_ms = coalesce(${changes.salvageTtlMs ?? null}::bigint, salvage_ttl_ms),
+          object_storage = coalesce(${changes.objectStorage ?? null}::text, object_storage),
+          kill_stragglers = coalesce(${changes.killStragglers ?? null}::bool, kill_stragglers),
+          salvage_ignored = case when ${changes.salvageIgnored !== undefined}::bool
+                                 then ${this.#sql.json([...(changes.salvageIgnored ?? [])])}::jsonb else salvage_ignored end,
+          share_dependencies = coalesce(${changes.shareDependencies ?? null}::bool, share_dependencies)
          where name = ${name} returning *`,
     );
     return row && toRepository(row);
@@ -219,5 +223,22 @@ function toMirror(row: MirrorRow): Mirror | undefined {
           },
         }
       : {}),
+  };
+}
+
+function toColumns(settings: RepositorySettings) {
+  return {
+    url: settings.url,
+    min_idle: settings.minIdle,
+    max_workspaces: settings.maxWorkspaces,
+    stable_path: settings.stablePath,
+    credential: settings.credential,
+    labels: { ...settings.labels },
+    paused: settings.paused,
+    salvage_ttl_ms: settings.salvageTtlMs,
+    object_storage: settings.objectStorage,
+    kill_stragglers: settings.killStragglers,
+    salvage_ignored: [...settings.salvageIgnored],
+    share_dependencies: settings.shareDependencies,
   };
 }

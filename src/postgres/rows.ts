@@ -1,7 +1,7 @@
 /** Owns the mapping of rows to the domain: the only place that knows both spellings. */
 import type { Event, EventKind } from "../domain/event.js";
 import type { Lease, LeaseEndReason } from "../domain/lease.js";
-import type { Repository } from "../domain/repository.js";
+import type { ObjectStorage, Repository } from "../domain/repository.js";
 import type { Workspace, WorkspaceState } from "../domain/workspace.js";
 import type { Grant, Timing } from "../ports/lease-store.js";
 
@@ -40,6 +40,7 @@ export interface WorkspaceRow {
   problem: string;
   create_time: Date;
   idle_time: Date | null;
+  verify_time: Date | null;
 }
 
 export interface RepositoryRow {
@@ -53,6 +54,10 @@ export interface RepositoryRow {
   labels: Record<string, string>;
   paused: boolean;
   salvage_ttl_ms: string;
+  object_storage: ObjectStorage;
+  kill_stragglers: boolean;
+  salvage_ignored: string[];
+  share_dependencies: boolean;
   removing: boolean;
   create_time: Date;
 }
@@ -121,6 +126,7 @@ export function toWorkspace(row: WorkspaceRow, lease?: Lease): Workspace {
     problem: row.problem,
     createTime: row.create_time,
     ...(row.idle_time ? { idleTime: row.idle_time } : {}),
+    ...(row.verify_time ? { verifyTime: row.verify_time } : {}),
     ...(lease ? { lease } : {}),
   };
 }
@@ -148,6 +154,10 @@ export function toRepository(row: RepositoryRow): Repository {
     labels: row.labels,
     paused: row.paused,
     salvageTtlMs: Number(row.salvage_ttl_ms),
+    objectStorage: row.object_storage,
+    killStragglers: row.kill_stragglers,
+    salvageIgnored: row.salvage_ignored,
+    shareDependencies: row.share_dependencies,
     removing: row.removing,
     createTime: row.create_time,
   };

@@ -1,5 +1,6 @@
-/** Implements the port `WorkspaceStore` over migrations/0006_work.sql. */
+/** Implements the port `WorkspaceStore` over migrations/0006_work.sql and 0011_verification.sql. */
 import type { LeaseKey } from "../domain/lease.js";
+import type { Verification } from "../domain/verification.js";
 import type { Work, WorkResult, WorkspaceStore } from "../ports/workspace-store.js";
 import { only, run, type Sql } from "./client.js";
 import type { Identity } from "./identity.js";
@@ -9,11 +10,13 @@ interface WorkRow {
   workspace: string;
   fence: string;
   repository_id: number;
-  kind: "clean" | "remove";
+  kind: "clean" | "verify" | "remove";
   path: string;
   /** JSON, since arrays are not parsed without the driver's type look-up. */
   candidates: string[];
   from_commit: string;
+  from_head: string;
+  lease_time: Date | null;
   guard_work: boolean;
   attempt: number;
 }
@@ -31,7 +34,8 @@ export class PostgresWork implements WorkspaceStore {
     const ids = `{${known.map((key) => workspaceNumber(key.workspaceId) ?? "0").join(",")}}`;
     const rows = await run(
       () => this.#sql<WorkRow[]>`
-        select workspace, fence, repository_id, kind, path, to_json(candidates) as candidates, from_commit, guard_work, attempt
+        select workspace, fence, repository_id, kind, path, to_json(candidates) as candidates, from_commit, from_head,
+               lease_time, guard_work, attempt
           from claim_work(${String(this.#identity.ownerId)}, ${this.#identity.hostId}, ${ids}::bigint[], ${workspaceRoot}, ${limit})`,
     );
     return rows.map((row) => ({
@@ -41,6 +45,8 @@ export class PostgresWork implements WorkspaceStore {
       path: row.path,
       candidates: row.candidates,
       from: row.from_commit,
+      head: row.from_head,
+      ...(row.lease_time ? { leaseTimeMs: row.lease_time.getTime() } : {}),
       guardWork: row.guard_work,
       attempt: row.attempt,
     }));
@@ -58,6 +64,7 @@ export class PostgresWork implements WorkspaceStore {
       path: row.path,
       candidates: [],
       from: "",
+      head: "",
       guardWork: false,
       attempt: 1,
     }));
@@ -67,14 +74,22 @@ export class PostgresWork implements WorkspaceStore {
     const idle = result.kind === "idle" ? result : { commit: "", head: "", refsVersion: 0n };
     const path = result.kind === "quarantined" ? result.path : "";
     const problem = "problem" in result ? result.problem : "";
+    const found = result.kind === "verified" ? foundBy(result.verification) : null;
     const row = only(
       await run(
         () => this.#sql<{ finished: boolean }[]>`
           select finish_work(${String(this.#identity.ownerId)}, ${workspaceNumber(key.workspaceId)}, ${String(key.fence)}, ${result.kind},
-            ${idle.commit}, ${idle.head}, ${String(idle.refsVersion)}, ${path}, ${problem}) as finished`,
+            ${idle.commit}, ${idle.head}, ${String(idle.refsVersion)}, ${path}, ${problem}, ${found && this.#sql.json(found)}) as finished`,
       ),
     );
     return row.finished;
+  }
+
+  async reportStragglers(key: LeaseKey, detail: string): Promise<void> {
+    await run(
+      () => this.#sql`
+        select report_stragglers(${String(this.#identity.ownerId)}, ${workspaceNumber(key.workspaceId)}, ${String(key.fence)}, ${detail})`,
+    );
   }
 
   async leftovers(paths: readonly string[]): Promise<readonly string[]> {
@@ -94,4 +109,8 @@ export class PostgresWork implements WorkspaceStore {
   async keepHouse(retentionMs: number): Promise<void> {
     await run(() => this.#sql`select keep_house(make_interval(secs => ${retentionMs / 1000}::float8))`);
   }
+}
+
+function foundBy(verification: Verification): { findings: string[]; files: number } {
+  return { findings: verification.kind === "differs" ? [...verification.findings] : [], files: verification.files };
 }

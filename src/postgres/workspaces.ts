@@ -4,6 +4,7 @@ import type { Workspace, WorkspaceResult } from "../domain/workspace.js";
 import type {
   ReclaimSelector,
   ResetSelector,
+  VerificationStart,
   WorkspaceFilter,
   WorkspacePage,
   WorkspacePool,
@@ -11,6 +12,11 @@ import type {
 import { only, run, type Sql } from "./client.js";
 import type { PostgresLeases } from "./leases.js";
 import { type LeaseRow, toLease, toWorkspace, type WorkspaceRow, workspaceName, workspaceNumber } from "./rows.js";
+
+interface Found {
+  readonly findings: readonly string[];
+  readonly files: number;
+}
 
 type Row = WorkspaceRow & Partial<LeaseRow> & { newest_revision: string };
 
@@ -56,6 +62,31 @@ export class PostgresWorkspaces implements WorkspacePool {
          where w.id = ${workspaceNumber(id)}`,
     );
     return rows[0] && toListed(rows[0]);
+  }
+
+  async beginVerification(id: string): Promise<VerificationStart> {
+    const row = only(
+      await run(
+        () => this.#sql<{ outcome: VerificationStart["kind"]; begun: string | null }[]>`
+          select * from begin_verification(${workspaceNumber(id)})`,
+      ),
+    );
+    return row.outcome === "begun" ? { kind: "begun", fence: BigInt(row.begun ?? 0) } : { kind: row.outcome };
+  }
+
+  async verification(id: string, fence: bigint): ReturnType<WorkspacePool["verification"]> {
+    const { outcome, result } = only(
+      await run(
+        () => this.#sql<{ outcome: "known" | "pending" | "lost"; result: Found | null }[]>`
+          select * from read_verification(${workspaceNumber(id)}, ${String(fence)})`,
+      ),
+    );
+    if (outcome !== "known" || !result) return { kind: outcome === "pending" ? "pending" : "lost" };
+    const { findings, files } = result;
+    return {
+      kind: "known",
+      verification: findings.length === 0 ? { kind: "pristine", files } : { kind: "differs", findings, files },
+    };
   }
 
   async reclaim(selector: ReclaimSelector): Promise<readonly WorkspaceResult[]> {

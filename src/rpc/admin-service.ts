@@ -15,6 +15,7 @@ import { callContext } from "./call.js";
 import { fromOverview, toChanges, toSettings } from "./convert-repository.js";
 import { fromSalvage, toSalvageFilter } from "./convert-salvage.js";
 import { fromHost, fromServerInfo } from "./convert-server.js";
+import { fromVerifyResult } from "./convert-verification.js";
 import { grantPageSize } from "./page-size.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
 
@@ -37,6 +38,11 @@ export function adminService(administration: Administration): ServiceImpl<typeof
     refreshMirror: async ({ repository }, context) => {
       const { overview, changed } = await administration.refreshMirror(repository, callContext(context));
       return { repository: fromOverview(overview), changed };
+    },
+    verifyWorkspaces: async ({ repository, host, workspaceIds }, context) => {
+      const input = { repository, host, workspaceIds };
+      const results = await administration.verifyWorkspaces(input, callContext(context));
+      return { results: results.map(fromVerifyResult) };
     },
     listSalvages: (request, context) => listSalvages(administration, request, context),
     discardSalvage: async ({ salvageId }, context) => {

@@ -44,6 +44,7 @@ export function fromAcquired(acquired: Acquired, elapsedMs: number): AcquireResp
     timings: grant.timings.map(({ step, ms }) => ({ step, duration: fromMs(ms) })),
     storeId,
   });
+  if (grant.workspace.verifyTime) message.verifyTime = fromDate(grant.workspace.verifyTime);
   if (grant.fetchTime) message.fetchTime = fromDate(grant.fetchTime);
   return message;
 }

@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import {
   MirrorProgressSchema,
+  ObjectStorage,
   type Repository as RepositoryMessage,
   RepositorySchema,
   RepositoryState,
@@ -26,6 +27,10 @@ export function toSettings(message: RepositoryMessage): RepositorySettings {
     labels,
     paused,
     salvageTtlMs: optionalMs(message.salvageTtl) || defaultSalvageTtlMs,
+    objectStorage: toStorage(message.objectStorage),
+    killStragglers: message.killStragglers,
+    salvageIgnored: message.salvageIgnored,
+    shareDependencies: message.shareDependencies,
   };
 }
 
@@ -38,6 +43,10 @@ const settingNames: Readonly<Record<string, keyof RepositorySettings>> = {
   labels: "labels",
   paused: "paused",
   salvage_ttl: "salvageTtlMs",
+  object_storage: "objectStorage",
+  kill_stragglers: "killStragglers",
+  salvage_ignored: "salvageIgnored",
+  share_dependencies: "shareDependencies",
 };
 
 /** The settings that the mask names; its paths have been checked. */
@@ -63,11 +72,21 @@ export function fromOverview({ repository, mirror, counts }: RepositoryOverview)
     labels: { ...repository.labels },
     paused: repository.paused,
     salvageTtl: fromMs(repository.salvageTtlMs),
+    objectStorage: ObjectStorage[repository.objectStorage],
+    killStragglers: repository.killStragglers,
+    salvageIgnored: [...repository.salvageIgnored],
+    shareDependencies: repository.shareDependencies,
     createTime: fromDate(repository.createTime),
   });
   if (mirror?.fetchTime) message.fetchTime = fromDate(mirror.fetchTime);
   if (mirror?.progress && state === "MIRRORING") setProgress(message, mirror.progress);
   return message;
+}
+
+function toStorage(storage: ObjectStorage): RepositorySettings["objectStorage"] {
+  return storage === ObjectStorage.UNSPECIFIED
+    ? "AUTO"
+    : (ObjectStorage[storage] as RepositorySettings["objectStorage"]);
 }
 
 function setProgress(message: RepositoryMessage, progress: MirrorProgress): void {

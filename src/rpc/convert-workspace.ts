@@ -55,6 +55,7 @@ export function fromWorkspace(workspace: Workspace): WorkspaceMessage {
     createTime: fromDate(workspace.createTime),
     problem: workspace.problem,
   });
+  if (workspace.verifyTime) message.verifyTime = fromDate(workspace.verifyTime);
   if (workspace.idleTime) message.idleTime = fromDate(workspace.idleTime);
   if (workspace.lease) message.lease = fromLease(workspace.lease);
   return message;

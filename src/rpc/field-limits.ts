@@ -19,9 +19,10 @@ import {
   RemoveRepositoryRequestSchema,
   type UpdateRepositoryRequest,
   UpdateRepositoryRequestSchema,
+  VerifyWorkspacesRequestSchema,
 } from "../../gen/leasehold/v1/admin_service_pb.js";
 import { EventKindSchema } from "../../gen/leasehold/v1/event_pb.js";
-import type { Repository } from "../../gen/leasehold/v1/repository_pb.js";
+import { ObjectStorageSchema, type Repository } from "../../gen/leasehold/v1/repository_pb.js";
 import { WorkspaceStateSchema } from "../../gen/leasehold/v1/workspace_pb.js";
 import {
   AcquireRequestSchema,
@@ -81,6 +82,12 @@ function pageTokenOf<D extends DescMessage>(desc: D) {
   };
 }
 
+const salvagedGlob = text({
+  max: 256,
+  required: true,
+  fault: (t) => (/^[!#]/.test(t) || t.split("/").includes("..") ? "begins with '!' or '#', or has '..'" : undefined),
+});
+
 /** 0 is the default. */
 const salvageTtl: Rule<Duration | undefined> = (value, path, report) => {
   duration(value, path, report);
@@ -106,6 +113,10 @@ const settings: Readonly<Record<string, (repository: Repository, path: string, r
   labels: (r, path, report) => labels(r.labels, path, report),
   paused: any,
   salvage_ttl: (r, path, report) => salvageTtl(r.salvageTtl, path, report),
+  object_storage: (r, path, report) => oneOf(ObjectStorageSchema, "allowed")(r.objectStorage, path, report),
+  kill_stragglers: any,
+  salvage_ignored: (r, path, report) => list({ max: 64, each: salvagedGlob })(r.salvageIgnored, path, report),
+  share_dependencies: any,
 };
 
 /** Names of `update_mask`, in the order of the proto's comment. */
@@ -250,6 +261,11 @@ const adminRequests = [
     },
     pageTokenOf(ListSalvagesRequestSchema),
   ),
+  limits(VerifyWorkspacesRequestSchema, {
+    repository: name,
+    host: name,
+    workspaceIds: list({ max: 1000, each: requiredName }),
+  }),
   limits(DiscardSalvageRequestSchema, { salvageId: requiredName }),
   limits(ListHostsRequestSchema, { pageSize, pageToken: any }, pageTokenOf(ListHostsRequestSchema)),
   limits(RemoveHostRequestSchema, { name: requiredName, force: any }),

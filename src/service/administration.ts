@@ -9,7 +9,16 @@ import type { Keeper } from "./keeper.js";
 import type { Mirrors } from "./mirrors.js";
 import { fieldInvalid, type Registry, repositoryNotFound } from "./registry.js";
 import type { Salvages } from "./salvages.js";
-import type { Administration, CallContext, SalvageInput, SalvageList, ServerInfo } from "./services.js";
+import type {
+  Administration,
+  CallContext,
+  SalvageInput,
+  SalvageList,
+  ServerInfo,
+  VerifyInput,
+  VerifyResult,
+} from "./services.js";
+import type { Verifying } from "./verifying.js";
 
 export interface AdministrationDependencies {
   readonly repositories: RepositoryStore;
@@ -18,6 +27,7 @@ export interface AdministrationDependencies {
   readonly registry: Registry;
   readonly mirrors: Mirrors;
   readonly salvages: Salvages;
+  readonly verifying: Verifying;
   readonly keeper: Keeper;
   readonly events: EventLog;
   readonly wake: Wake;
@@ -120,6 +130,10 @@ export class AdministrationService implements Administration {
     const before = await repositories.mirror(repository.id);
     const after = await mirrors.fetch(repository);
     return { overview: await this.#overview(name), changed: before?.refsVersion !== after.refsVersion };
+  }
+
+  verifyWorkspaces(input: VerifyInput, call: CallContext): Promise<readonly VerifyResult[]> {
+    return this.#deps.verifying.verify(input, call);
   }
 
   listSalvages(input: SalvageInput, call: CallContext): Promise<SalvageList> {

@@ -15,6 +15,7 @@ import type { Grant, GrantOutcome, Ticket, TicketBoard, TicketSpec, Timing } fro
 import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { Wake } from "../ports/wake.js";
+import type { Cleaning } from "./cleaning.js";
 import type { Mirrors, Wanted } from "./mirrors.js";
 import type { Places } from "./places.js";
 import { QueueLine } from "./queue-line.js";
@@ -26,6 +27,7 @@ export interface GrantingDependencies {
   readonly repositories: RepositoryStore;
   readonly mirrors: Mirrors;
   readonly salvages: Salvages;
+  readonly cleaning: Cleaning;
   readonly git: GitEngine;
   readonly places: Places;
   readonly ownership: HostOwnership;
@@ -229,7 +231,7 @@ export class Granting {
     timings: Timing[],
     salvage: Salvage | undefined,
   ): Promise<Grant | undefined> {
-    const { board, git, places, salvages } = this.#deps;
+    const { board, git, cleaning, places, salvages } = this.#deps;
     const { branch, author } = ticket.spec;
     const plain = !branch && !author && !salvage;
     const present =
@@ -237,17 +239,19 @@ export class Granting {
     const untouched = granted.source === "exact" && plain && present;
     const target: CheckoutTarget = { ...wanted.resolved, tracking: wanted.resolved.head !== "" };
     if (!untouched) {
+      const request = {
+        mirror: places.mirror(repository),
+        path: granted.path,
+        trustedIndex: places.trustedIndex(granted.key.workspaceId),
+        origin: repository.url,
+        objectStorage: repository.objectStorage,
+        target,
+        ...(branch ? { branch } : {}),
+        ...(author ? { author } : {}),
+      };
+      // what was idle has been verified since its last holder, and is only moved
       await timed(timings, "prepare", () =>
-        git.prepareWorkspace({
-          mirror: places.mirror(repository),
-          path: granted.path,
-          trustedIndex: places.trustedIndex(granted.key.workspaceId),
-          origin: repository.url,
-          target,
-          ...(branch ? { branch } : {}),
-          ...(author ? { author } : {}),
-          ...(present ? { from: granted.from } : {}),
-        }),
+        present ? git.prepareWorkspace({ ...request, from: granted.from }) : cleaning.make(request),
       );
     }
     if (salvage) await timed(timings, "restore", () => salvages.restore(salvage, granted.path));

@@ -14,6 +14,7 @@ import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Work, WorkResult, WorkspaceStore } from "../ports/workspace-store.js";
+import type { Cleaning } from "./cleaning.js";
 import type { Granting } from "./granting.js";
 import type { Mirrors } from "./mirrors.js";
 import type { Places } from "./places.js";
@@ -25,6 +26,7 @@ export interface KeeperDependencies {
   readonly mirrors: Mirrors;
   readonly granting: Granting;
   readonly git: GitEngine;
+  readonly cleaning: Cleaning;
   readonly salvaging: Salvaging;
   readonly places: Places;
   readonly ownership: HostOwnership;
@@ -154,19 +156,24 @@ export class Keeper {
 
   /** Undefined: the claim was lost. */
   async #result(due: Work): Promise<WorkResult | undefined> {
-    const { repositories, git, salvaging, places, mirrors } = this.#deps;
+    const { repositories, cleaning, salvaging, places, mirrors } = this.#deps;
     const repository = await repositories.byId(due.repositoryId);
     if (!repository) throw new Error(`workspace ${due.key.workspaceId} is of no repository`);
-    if (due.kind === "remove") return after(await salvaging.remove(due, repository), { kind: "retired" });
+    if (due.kind === "remove") {
+      await cleaning.beforeRemoval(due, repository);
+      return after(await salvaging.remove(due, repository), { kind: "retired" });
+    }
+    if (due.kind === "verify") return { kind: "verified", verification: await cleaning.examine(due, repository) };
     const mirrorPath = places.mirror(repository);
     const mirror = await mirrors.whole(repository);
     const resolved = await mirrors.find(repository, mirror, "");
     const target: CheckoutTarget = { ...resolved, tracking: resolved.head !== "" };
     const { commit, head } = resolved;
     const idle = { kind: "idle", commit, head, refsVersion: mirror.refsVersion } as const;
-    if (due.kind === "clean") return after(await salvaging.clean(due, repository, target), idle);
+    if (due.kind === "clean") return after(await cleaning.clean(due, repository, target), idle);
     const trustedIndex = places.trustedIndex(due.key.workspaceId);
-    await git.prepareWorkspace({ mirror: mirrorPath, path: due.path, trustedIndex, origin: repository.url, target });
+    const { url: origin, objectStorage } = repository;
+    await cleaning.make({ mirror: mirrorPath, path: due.path, trustedIndex, origin, objectStorage, target });
     return idle;
   }
 

@@ -32,6 +32,7 @@ import type {
   Workspaces,
 } from "./services.js";
 import type { Watching } from "./watching.js";
+import { workspaceChange } from "./workspace-change.js";
 
 export interface LeasingDependencies {
   readonly acquiring: Acquiring;
@@ -46,8 +47,6 @@ export interface LeasingDependencies {
   readonly secret: TokenSecret;
   readonly ttl: AcquiringDependencies["ttl"];
 }
-
-const lookEveryMs = 500;
 
 export class Leasing implements Workspaces {
   readonly #deps: LeasingDependencies;
@@ -151,29 +150,11 @@ export class Leasing implements Workspaces {
     let now = workspace;
     const isBeingCleaned = () => now.state === "CLEANING" && now.version === workspace.version && !now.problem;
     while (isBeingCleaned() && !call.signal.aborted) {
-      await this.#changeOrTimeout(workspace.id, call.signal);
+      await workspaceChange(this.#deps, workspace.id, call.signal);
       now = (await this.#deps.pool.get(workspace.id)) ?? now;
     }
     const { lease: _ofAnother, ...rest } = now;
     return rest;
-  }
-
-  /** Resolves when work on the workspace has ended here, something has changed elsewhere, or it is time to look again. */
-  #changeOrTimeout(workspaceId: string, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        for (const stop of stops) stop();
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const stops = [
-        this.#deps.wake.onHint((from) => from === "elsewhere" && done()),
-        this.#deps.keeper.onFinished((finished) => finished === workspaceId && done()),
-      ];
-      const timer = setTimeout(done, lookEveryMs);
-      signal.addEventListener("abort", done);
-    });
   }
 
   /** With what is known already: salvaging goes on behind. */

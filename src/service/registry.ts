@@ -5,8 +5,7 @@
  */
 import { type Caller, limitedTo } from "../domain/caller.js";
 import { Failure, type FieldFault } from "../domain/failure.js";
-import { defaultMaxWorkspaces, type Repository, type RepositorySettings } from "../domain/repository.js";
-import { defaultSalvageTtlMs } from "../domain/salvage.js";
+import { defaultSettings, type Repository, type RepositorySettings } from "../domain/repository.js";
 import { looksLikeUrl, parseUpstream } from "../domain/upstream-url.js";
 import type { Credentials } from "../ports/credentials.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
@@ -72,16 +71,6 @@ export class Registry {
     }
   }
 }
-
-const defaultSettings = {
-  minIdle: 0,
-  maxWorkspaces: defaultMaxWorkspaces,
-  stablePath: false,
-  credential: "",
-  labels: {},
-  paused: false,
-  salvageTtlMs: defaultSalvageTtlMs,
-} as const;
 
 export function repositoryNotFound(name: string): Failure {
   return new Failure("REPOSITORY_NOT_FOUND", `there is no repository ${name}`, { metadata: { repository: name } });

@@ -44,11 +44,21 @@ export class Salvaging {
     this.#deps = deps;
   }
 
-  /** Makes a workspace indistinguishable from a fresh clone at the target. */
-  async clean(work: Work, repository: Repository, target: CheckoutTarget): Promise<Destroyed> {
-    const { git, places } = this.#deps;
+  /** Makes a workspace indistinguishable from a fresh clone at the target; `fromScratch`: using nothing of what is there. */
+  async clean(work: Work, repository: Repository, target: CheckoutTarget, fromScratch: boolean): Promise<Destroyed> {
     const kept = await this.#salvage(work, repository);
     if (kept) return kept;
+    await this.#clean(work, repository, target, fromScratch);
+    return { kind: "done" };
+  }
+
+  /** Makes a workspace anew that `clean` has made and that nobody has had since. */
+  remake(work: Work, repository: Repository, target: CheckoutTarget): Promise<void> {
+    return this.#clean(work, repository, target, true);
+  }
+
+  async #clean(work: Work, repository: Repository, target: CheckoutTarget, fromScratch: boolean): Promise<void> {
+    const { git, places } = this.#deps;
     await git.cleanWorkspace({
       mirror: places.mirror(repository),
       path: work.path,
@@ -57,10 +67,11 @@ export class Salvaging {
       trustedIndex: places.trustedIndex(work.key.workspaceId),
       from: work.from,
       origin: repository.url,
+      objectStorage: repository.objectStorage,
       target,
       guardWork: false,
+      fromScratch,
     });
-    return { kind: "done" };
   }
 
   /** Removes a workspace's directory. */

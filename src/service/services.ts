@@ -10,6 +10,7 @@ import type { Host } from "../domain/host.js";
 import type { Lease, TtlBounds } from "../domain/lease.js";
 import type { RepositoryOverview, RepositorySettings } from "../domain/repository.js";
 import type { Salvage } from "../domain/salvage.js";
+import type { Verification } from "../domain/verification.js";
 import type { Disposition, Workspace, WorkspaceResult } from "../domain/workspace.js";
 import type { Grant, ReclaimSelector, ResetSelector, WorkspaceFilter } from "../ports/lease-store.js";
 import type { SalvageFilter, WorkFate } from "../ports/salvage-store.js";
@@ -126,6 +127,19 @@ export interface SalvageList {
   readonly revision: bigint;
 }
 
+export interface VerifyInput {
+  /** Empty: all. */
+  readonly repository: string;
+  readonly host: string;
+  readonly workspaceIds: readonly string[];
+}
+
+/** `skipped`: why it was not looked at, its state or WORKSPACE_NOT_FOUND. */
+export type VerifyResult = { readonly workspaceId: string; readonly workspace?: Workspace } & (
+  | { readonly verification: Verification }
+  | { readonly skipped: string }
+);
+
 export interface ServerInfo {
   readonly version: string;
   readonly host: string;
@@ -160,6 +174,7 @@ export interface Administration {
     name: string,
     call: CallContext,
   ): Promise<{ readonly overview: RepositoryOverview; readonly changed: boolean }>;
+  verifyWorkspaces(input: VerifyInput, call: CallContext): Promise<readonly VerifyResult[]>;
   listSalvages(input: SalvageInput, call: CallContext): Promise<SalvageList>;
   discardSalvage(salvageId: string, call: CallContext): Promise<void>;
   listHosts(

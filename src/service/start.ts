@@ -16,6 +16,7 @@ import type { Wake } from "../ports/wake.js";
 import type { WorkspaceStore } from "../ports/workspace-store.js";
 import { Acquiring } from "./acquiring.js";
 import { AdministrationService } from "./administration.js";
+import { Cleaning } from "./cleaning.js";
 import { Granting } from "./granting.js";
 import { Heartbeats } from "./heartbeats.js";
 import { Keeper } from "./keeper.js";
@@ -28,6 +29,7 @@ import { Salvages } from "./salvages.js";
 import { Salvaging } from "./salvaging.js";
 import { Seats } from "./seats.js";
 import type { Services } from "./services.js";
+import { Verifying } from "./verifying.js";
 import { Watching } from "./watching.js";
 
 /** An open store, by its ports. */
@@ -96,11 +98,13 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const seats = new Seats();
   const salvages = new Salvages({ store: store.salvages, git, places, log });
   const salvaging = new Salvaging({ salvages: store.salvages, git, mirrors, places, log });
+  const cleaning = new Cleaning({ work, git, salvaging, places, log });
   const granting = new Granting({
     board: tickets,
     repositories,
     mirrors,
     salvages,
+    cleaning,
     git,
     places,
     ownership,
@@ -108,7 +112,19 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     wake,
     log,
   });
-  const keeper = new Keeper({ work, repositories, mirrors, granting, git, salvaging, places, ownership, wake, log });
+  const keeper = new Keeper({
+    work,
+    repositories,
+    mirrors,
+    granting,
+    git,
+    cleaning,
+    salvaging,
+    places,
+    ownership,
+    wake,
+    log,
+  });
   const { signal } = draining;
   const watching = new Watching({
     events,
@@ -162,6 +178,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     registry,
     mirrors,
     salvages,
+    verifying: new Verifying({ pool, repositories, hosts, keeper, wake }),
     keeper,
     events,
     wake,

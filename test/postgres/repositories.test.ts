@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { defaultSettings } from "../../src/domain/repository.js";
 import { lease, makeIdle, openStoreFixture, type StoreFixture } from "../support/store.js";
 
 let fixture: StoreFixture;
@@ -8,15 +9,7 @@ beforeEach(async () => {
 });
 afterEach(() => fixture.close());
 
-const settings = {
-  minIdle: 0,
-  maxWorkspaces: 5,
-  stablePath: false,
-  credential: "",
-  labels: {},
-  paused: false,
-  salvageTtlMs: 60_000,
-};
+const settings = { ...defaultSettings, maxWorkspaces: 5, salvageTtlMs: 60_000 };
 
 test("B6 a mirror that fails is tried again with growing pauses, and one problem is one event", async () => {
   const { store, sql } = fixture;

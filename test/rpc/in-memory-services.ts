@@ -7,7 +7,7 @@ import { setMaxListeners } from "node:events";
 import type { Event } from "../../src/domain/event.js";
 import { Failure } from "../../src/domain/failure.js";
 import type { Lease } from "../../src/domain/lease.js";
-import type { RepositoryOverview, RepositorySettings } from "../../src/domain/repository.js";
+import { defaultSettings, type RepositoryOverview, type RepositorySettings } from "../../src/domain/repository.js";
 import type { Salvage } from "../../src/domain/salvage.js";
 import type { Workspace } from "../../src/domain/workspace.js";
 import type {
@@ -93,13 +93,9 @@ export const salvage: Salvage = {
 };
 
 const settings: RepositorySettings = {
+  ...defaultSettings,
   url: "https://git.example.com/demo.git",
   minIdle: 1,
-  maxWorkspaces: 100,
-  stablePath: false,
-  credential: "",
-  labels: {},
-  paused: false,
   salvageTtlMs: 86_400_000,
 };
 
@@ -226,6 +222,13 @@ export class InMemoryServices implements Services {
   }
 
   readonly administration: Administration = {
+    verifyWorkspaces: async (input, call) => {
+      this.#note("verifyWorkspaces", input, call);
+      return [
+        { workspaceId: workspace.id, workspace, verification: { kind: "differs", findings: ["a: content"], files: 3 } },
+        { workspaceId: "w18", skipped: "WORKSPACE_NOT_FOUND" },
+      ];
+    },
     registerRepository: async (name, given, call) => {
       this.#note("registerRepository", { name, settings: given }, call);
       return overview;

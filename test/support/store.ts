@@ -2,7 +2,7 @@
  * Owns: a store on a database of its own, with one repository whose mirror is ready, for tests that need no files.
  */
 import { randomUUID } from "node:crypto";
-import type { Repository } from "../../src/domain/repository.js";
+import { defaultSettings, type Repository } from "../../src/domain/repository.js";
 import type { Grant, GrantOutcome } from "../../src/ports/lease-store.js";
 import { connectPool, type Sql } from "../../src/postgres/client.js";
 import { openStore, type Store } from "../../src/postgres/store.js";
@@ -34,13 +34,9 @@ export async function openStoreFixture(maxWorkspaces = 4): Promise<StoreFixture>
   const store = await open(hostName, dataId);
   await store.ownership.start();
   const registered = await store.repositories.register("demo", {
+    ...defaultSettings,
     url: "/srv/demo.git",
-    minIdle: 0,
     maxWorkspaces,
-    stablePath: false,
-    credential: "",
-    labels: {},
-    paused: false,
     salvageTtlMs: 60_000,
   });
   if (registered.kind !== "registered") throw new Error("a fresh database has a repository");

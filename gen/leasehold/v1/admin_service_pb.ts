@@ -2,8 +2,8 @@
 // @generated from file leasehold/v1/admin_service.proto (package leasehold.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Host } from "./host_pb.js";
@@ -12,13 +12,15 @@ import type { Repository } from "./repository_pb.js";
 import { file_leasehold_v1_repository } from "./repository_pb.js";
 import type { Salvage } from "./salvage_pb.js";
 import { file_leasehold_v1_salvage } from "./salvage_pb.js";
+import type { Workspace } from "./workspace_pb.js";
+import { file_leasehold_v1_workspace } from "./workspace_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file leasehold/v1/admin_service.proto.
  */
 export const file_leasehold_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBsZWFzZWhvbGQvdjEvYWRtaW5fc2VydmljZS5wcm90bxIMbGVhc2Vob2xkLnYxIkkKGVJlZ2lzdGVyUmVwb3NpdG9yeVJlcXVlc3QSLAoKcmVwb3NpdG9yeRgBIAEoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5IkoKGlJlZ2lzdGVyUmVwb3NpdG9yeVJlc3BvbnNlEiwKCnJlcG9zaXRvcnkYASABKAsyGC5sZWFzZWhvbGQudjEuUmVwb3NpdG9yeSKGAQoXVXBkYXRlUmVwb3NpdG9yeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIsCgpyZXBvc2l0b3J5GAIgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSLwoLdXBkYXRlX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkgKGFVwZGF0ZVJlcG9zaXRvcnlSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkiwAEKF0xpc3RSZXBvc2l0b3JpZXNSZXF1ZXN0EkEKBmxhYmVscxgBIAMoCzIxLmxlYXNlaG9sZC52MS5MaXN0UmVwb3NpdG9yaWVzUmVxdWVzdC5MYWJlbHNFbnRyeRIMCgRuYW1lGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYwoYTGlzdFJlcG9zaXRvcmllc1Jlc3BvbnNlEi4KDHJlcG9zaXRvcmllcxgBIAMoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI2ChdSZW1vdmVSZXBvc2l0b3J5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWZvcmNlGAIgASgIIhoKGFJlbW92ZVJlcG9zaXRvcnlSZXNwb25zZSIqChRSZWZyZXNoTWlycm9yUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJIlYKFVJlZnJlc2hNaXJyb3JSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSDwoHY2hhbmdlZBgCIAEoCCKqAQoTTGlzdFNhbHZhZ2VzUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEgwKBGhvc3QYAiABKAkSDgoGaG9sZGVyGAMgASgJEhQKDHdvcmtzcGFjZV9pZBgEIAEoCRIQCghsZWFzZV9pZBgFIAEoCRISCgpzYWx2YWdlX2lkGAYgASgJEhEKCXBhZ2Vfc2l6ZRgHIAEoBRISCgpwYWdlX3Rva2VuGAggASgJImoKFExpc3RTYWx2YWdlc1Jlc3BvbnNlEicKCHNhbHZhZ2VzGAEgAygLMhUubGVhc2Vob2xkLnYxLlNhbHZhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhAKCHJldmlzaW9uGAMgASgDIisKFURpc2NhcmRTYWx2YWdlUmVxdWVzdBISCgpzYWx2YWdlX2lkGAEgASgJIhgKFkRpc2NhcmRTYWx2YWdlUmVzcG9uc2UiOQoQTGlzdEhvc3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJPChFMaXN0SG9zdHNSZXNwb25zZRIhCgVob3N0cxgBIAMoCzISLmxlYXNlaG9sZC52MS5Ib3N0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIwChFSZW1vdmVIb3N0UmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWZvcmNlGAIgASgIIhQKElJlbW92ZUhvc3RSZXNwb25zZSIWChRHZXRTZXJ2ZXJJbmZvUmVxdWVzdCKJBAoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSDAoEaG9zdBgCIAEoCRINCgVvd25lchgDIAEoCBIQCghzdG9yZV9pZBgEIAEoCRIXCg9uZXdlc3RfcmV2aXNpb24YBSABKAMSFwoPb2xkZXN0X3JldmlzaW9uGAYgASgDEi4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKD2V2ZW50X3JldGVudGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIqCgdtaW5fdHRsGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB21heF90dGwYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoLZGVmYXVsdF90dGwYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFgoOYXV0aGVudGljYXRpb24YDCABKAgSRwoKY29tcG9uZW50cxgNIAMoCzIzLmxlYXNlaG9sZC52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2UuQ29tcG9uZW50c0VudHJ5GjEKD0NvbXBvbmVudHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBMrsHCgxBZG1pblNlcnZpY2USZwoSUmVnaXN0ZXJSZXBvc2l0b3J5EicubGVhc2Vob2xkLnYxLlJlZ2lzdGVyUmVwb3NpdG9yeVJlcXVlc3QaKC5sZWFzZWhvbGQudjEuUmVnaXN0ZXJSZXBvc2l0b3J5UmVzcG9uc2USYQoQVXBkYXRlUmVwb3NpdG9yeRIlLmxlYXNlaG9sZC52MS5VcGRhdGVSZXBvc2l0b3J5UmVxdWVzdBomLmxlYXNlaG9sZC52MS5VcGRhdGVSZXBvc2l0b3J5UmVzcG9uc2USZgoQTGlzdFJlcG9zaXRvcmllcxIlLmxlYXNlaG9sZC52MS5MaXN0UmVwb3NpdG9yaWVzUmVxdWVzdBomLmxlYXNlaG9sZC52MS5MaXN0UmVwb3NpdG9yaWVzUmVzcG9uc2UiA5ACARJhChBSZW1vdmVSZXBvc2l0b3J5EiUubGVhc2Vob2xkLnYxLlJlbW92ZVJlcG9zaXRvcnlSZXF1ZXN0GiYubGVhc2Vob2xkLnYxLlJlbW92ZVJlcG9zaXRvcnlSZXNwb25zZRJYCg1SZWZyZXNoTWlycm9yEiIubGVhc2Vob2xkLnYxLlJlZnJlc2hNaXJyb3JSZXF1ZXN0GiMubGVhc2Vob2xkLnYxLlJlZnJlc2hNaXJyb3JSZXNwb25zZRJaCgxMaXN0U2FsdmFnZXMSIS5sZWFzZWhvbGQudjEuTGlzdFNhbHZhZ2VzUmVxdWVzdBoiLmxlYXNlaG9sZC52MS5MaXN0U2FsdmFnZXNSZXNwb25zZSIDkAIBElsKDkRpc2NhcmRTYWx2YWdlEiMubGVhc2Vob2xkLnYxLkRpc2NhcmRTYWx2YWdlUmVxdWVzdBokLmxlYXNlaG9sZC52MS5EaXNjYXJkU2FsdmFnZVJlc3BvbnNlElEKCUxpc3RIb3N0cxIeLmxlYXNlaG9sZC52MS5MaXN0SG9zdHNSZXF1ZXN0Gh8ubGVhc2Vob2xkLnYxLkxpc3RIb3N0c1Jlc3BvbnNlIgOQAgESTwoKUmVtb3ZlSG9zdBIfLmxlYXNlaG9sZC52MS5SZW1vdmVIb3N0UmVxdWVzdBogLmxlYXNlaG9sZC52MS5SZW1vdmVIb3N0UmVzcG9uc2USXQoNR2V0U2VydmVySW5mbxIiLmxlYXNlaG9sZC52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBojLmxlYXNlaG9sZC52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_leasehold_v1_host, file_leasehold_v1_repository, file_leasehold_v1_salvage]);
+  fileDesc("CiBsZWFzZWhvbGQvdjEvYWRtaW5fc2VydmljZS5wcm90bxIMbGVhc2Vob2xkLnYxIkkKGVJlZ2lzdGVyUmVwb3NpdG9yeVJlcXVlc3QSLAoKcmVwb3NpdG9yeRgBIAEoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5IkoKGlJlZ2lzdGVyUmVwb3NpdG9yeVJlc3BvbnNlEiwKCnJlcG9zaXRvcnkYASABKAsyGC5sZWFzZWhvbGQudjEuUmVwb3NpdG9yeSKGAQoXVXBkYXRlUmVwb3NpdG9yeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIsCgpyZXBvc2l0b3J5GAIgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSLwoLdXBkYXRlX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkgKGFVwZGF0ZVJlcG9zaXRvcnlSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkiwAEKF0xpc3RSZXBvc2l0b3JpZXNSZXF1ZXN0EkEKBmxhYmVscxgBIAMoCzIxLmxlYXNlaG9sZC52MS5MaXN0UmVwb3NpdG9yaWVzUmVxdWVzdC5MYWJlbHNFbnRyeRIMCgRuYW1lGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYwoYTGlzdFJlcG9zaXRvcmllc1Jlc3BvbnNlEi4KDHJlcG9zaXRvcmllcxgBIAMoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI2ChdSZW1vdmVSZXBvc2l0b3J5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWZvcmNlGAIgASgIIhoKGFJlbW92ZVJlcG9zaXRvcnlSZXNwb25zZSIqChRSZWZyZXNoTWlycm9yUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJIlYKFVJlZnJlc2hNaXJyb3JSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSDwoHY2hhbmdlZBgCIAEoCCJSChdWZXJpZnlXb3Jrc3BhY2VzUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEgwKBGhvc3QYAiABKAkSFQoNd29ya3NwYWNlX2lkcxgDIAMoCSJHChhWZXJpZnlXb3Jrc3BhY2VzUmVzcG9uc2USKwoHcmVzdWx0cxgBIAMoCzIaLmxlYXNlaG9sZC52MS5WZXJpZmljYXRpb24inwEKDFZlcmlmaWNhdGlvbhIqCgl3b3Jrc3BhY2UYASABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEjIKB291dGNvbWUYAiABKA4yIS5sZWFzZWhvbGQudjEuVmVyaWZpY2F0aW9uT3V0Y29tZRIQCghmaW5kaW5ncxgDIAMoCRIOCgZyZWFzb24YBCABKAkSDQoFZmlsZXMYBSABKAMiqgEKE0xpc3RTYWx2YWdlc1JlcXVlc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIMCgRob3N0GAIgASgJEg4KBmhvbGRlchgDIAEoCRIUCgx3b3Jrc3BhY2VfaWQYBCABKAkSEAoIbGVhc2VfaWQYBSABKAkSEgoKc2FsdmFnZV9pZBgGIAEoCRIRCglwYWdlX3NpemUYByABKAUSEgoKcGFnZV90b2tlbhgIIAEoCSJqChRMaXN0U2FsdmFnZXNSZXNwb25zZRInCghzYWx2YWdlcxgBIAMoCzIVLmxlYXNlaG9sZC52MS5TYWx2YWdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoAyIrChVEaXNjYXJkU2FsdmFnZVJlcXVlc3QSEgoKc2FsdmFnZV9pZBgBIAEoCSIYChZEaXNjYXJkU2FsdmFnZVJlc3BvbnNlIjkKEExpc3RIb3N0c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiTwoRTGlzdEhvc3RzUmVzcG9uc2USIQoFaG9zdHMYASADKAsyEi5sZWFzZWhvbGQudjEuSG9zdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiMAoRUmVtb3ZlSG9zdFJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVmb3JjZRgCIAEoCCIUChJSZW1vdmVIb3N0UmVzcG9uc2UiFgoUR2V0U2VydmVySW5mb1JlcXVlc3QiiQQKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEgwKBGhvc3QYAiABKAkSDQoFb3duZXIYAyABKAgSEAoIc3RvcmVfaWQYBCABKAkSFwoPbmV3ZXN0X3JldmlzaW9uGAUgASgDEhcKD29sZGVzdF9yZXZpc2lvbhgGIAEoAxIuCgpzdGFydF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCg9ldmVudF9yZXRlbnRpb24YCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHbWluX3R0bBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIqCgdtYXhfdHRsGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KC2RlZmF1bHRfdHRsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhYKDmF1dGhlbnRpY2F0aW9uGAwgASgIEkcKCmNvbXBvbmVudHMYDSADKAsyMy5sZWFzZWhvbGQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlLkNvbXBvbmVudHNFbnRyeRoxCg9Db21wb25lbnRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASqiAQoTVmVyaWZpY2F0aW9uT3V0Y29tZRIkCiBWRVJJRklDQVRJT05fT1VUQ09NRV9VTlNQRUNJRklFRBAAEiEKHVZFUklGSUNBVElPTl9PVVRDT01FX1BSSVNUSU5FEAESIAocVkVSSUZJQ0FUSU9OX09VVENPTUVfRElGRkVSUxACEiAKHFZFUklGSUNBVElPTl9PVVRDT01FX1NLSVBQRUQQAzKeCAoMQWRtaW5TZXJ2aWNlEmcKElJlZ2lzdGVyUmVwb3NpdG9yeRInLmxlYXNlaG9sZC52MS5SZWdpc3RlclJlcG9zaXRvcnlSZXF1ZXN0GigubGVhc2Vob2xkLnYxLlJlZ2lzdGVyUmVwb3NpdG9yeVJlc3BvbnNlEmEKEFVwZGF0ZVJlcG9zaXRvcnkSJS5sZWFzZWhvbGQudjEuVXBkYXRlUmVwb3NpdG9yeVJlcXVlc3QaJi5sZWFzZWhvbGQudjEuVXBkYXRlUmVwb3NpdG9yeVJlc3BvbnNlEmYKEExpc3RSZXBvc2l0b3JpZXMSJS5sZWFzZWhvbGQudjEuTGlzdFJlcG9zaXRvcmllc1JlcXVlc3QaJi5sZWFzZWhvbGQudjEuTGlzdFJlcG9zaXRvcmllc1Jlc3BvbnNlIgOQAgESYQoQUmVtb3ZlUmVwb3NpdG9yeRIlLmxlYXNlaG9sZC52MS5SZW1vdmVSZXBvc2l0b3J5UmVxdWVzdBomLmxlYXNlaG9sZC52MS5SZW1vdmVSZXBvc2l0b3J5UmVzcG9uc2USWAoNUmVmcmVzaE1pcnJvchIiLmxlYXNlaG9sZC52MS5SZWZyZXNoTWlycm9yUmVxdWVzdBojLmxlYXNlaG9sZC52MS5SZWZyZXNoTWlycm9yUmVzcG9uc2USYQoQVmVyaWZ5V29ya3NwYWNlcxIlLmxlYXNlaG9sZC52MS5WZXJpZnlXb3Jrc3BhY2VzUmVxdWVzdBomLmxlYXNlaG9sZC52MS5WZXJpZnlXb3Jrc3BhY2VzUmVzcG9uc2USWgoMTGlzdFNhbHZhZ2VzEiEubGVhc2Vob2xkLnYxLkxpc3RTYWx2YWdlc1JlcXVlc3QaIi5sZWFzZWhvbGQudjEuTGlzdFNhbHZhZ2VzUmVzcG9uc2UiA5ACARJbCg5EaXNjYXJkU2FsdmFnZRIjLmxlYXNlaG9sZC52MS5EaXNjYXJkU2FsdmFnZVJlcXVlc3QaJC5sZWFzZWhvbGQudjEuRGlzY2FyZFNhbHZhZ2VSZXNwb25zZRJRCglMaXN0SG9zdHMSHi5sZWFzZWhvbGQudjEuTGlzdEhvc3RzUmVxdWVzdBofLmxlYXNlaG9sZC52MS5MaXN0SG9zdHNSZXNwb25zZSIDkAIBEk8KClJlbW92ZUhvc3QSHy5sZWFzZWhvbGQudjEuUmVtb3ZlSG9zdFJlcXVlc3QaIC5sZWFzZWhvbGQudjEuUmVtb3ZlSG9zdFJlc3BvbnNlEl0KDUdldFNlcnZlckluZm8SIi5sZWFzZWhvbGQudjEuR2V0U2VydmVySW5mb1JlcXVlc3QaIy5sZWFzZWhvbGQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_leasehold_v1_host, file_leasehold_v1_repository, file_leasehold_v1_salvage, file_leasehold_v1_workspace]);
 
 /**
  * What to register.
@@ -86,7 +88,7 @@ export type UpdateRepositoryRequest = Message<"leasehold.v1.UpdateRepositoryRequ
 
   /**
    * Which fields to change: `url`, `min_idle`, `max_workspaces`, `stable_path`, `credential`, `labels`, `paused`,
-   * `salvage_ttl`.
+   * `salvage_ttl`, `object_storage`, `kill_stragglers`, `salvage_ignored`, `share_dependencies`.
    * Required and not empty.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
@@ -285,6 +287,111 @@ export const RefreshMirrorResponseSchema: GenMessage<RefreshMirrorResponse> = /*
   messageDesc(file_leasehold_v1_admin_service, 9);
 
 /**
+ * Which workspaces to verify. All filters must match; none at all: every workspace.
+ *
+ * @generated from message leasehold.v1.VerifyWorkspacesRequest
+ */
+export type VerifyWorkspacesRequest = Message<"leasehold.v1.VerifyWorkspacesRequest"> & {
+  /**
+   * Only this repository's.
+   *
+   * @generated from field: string repository = 1;
+   */
+  repository: string;
+
+  /**
+   * Only those on this host.
+   *
+   * @generated from field: string host = 2;
+   */
+  host: string;
+
+  /**
+   * Only these. At most 1,000.
+   *
+   * @generated from field: repeated string workspace_ids = 3;
+   */
+  workspaceIds: string[];
+};
+
+/**
+ * Describes the message leasehold.v1.VerifyWorkspacesRequest.
+ * Use `create(VerifyWorkspacesRequestSchema)` to create a new message.
+ */
+export const VerifyWorkspacesRequestSchema: GenMessage<VerifyWorkspacesRequest> = /*@__PURE__*/
+  messageDesc(file_leasehold_v1_admin_service, 10);
+
+/**
+ * What was found, in the order of the workspaces' ids.
+ *
+ * @generated from message leasehold.v1.VerifyWorkspacesResponse
+ */
+export type VerifyWorkspacesResponse = Message<"leasehold.v1.VerifyWorkspacesResponse"> & {
+  /**
+   * One for each workspace that was asked for.
+   *
+   * @generated from field: repeated leasehold.v1.Verification results = 1;
+   */
+  results: Verification[];
+};
+
+/**
+ * Describes the message leasehold.v1.VerifyWorkspacesResponse.
+ * Use `create(VerifyWorkspacesResponseSchema)` to create a new message.
+ */
+export const VerifyWorkspacesResponseSchema: GenMessage<VerifyWorkspacesResponse> = /*@__PURE__*/
+  messageDesc(file_leasehold_v1_admin_service, 11);
+
+/**
+ * What verifying one workspace found.
+ *
+ * @generated from message leasehold.v1.Verification
+ */
+export type Verification = Message<"leasehold.v1.Verification"> & {
+  /**
+   * The workspace afterwards; of an unknown one, the id alone.
+   *
+   * @generated from field: leasehold.v1.Workspace workspace = 1;
+   */
+  workspace?: Workspace | undefined;
+
+  /**
+   * What was found.
+   *
+   * @generated from field: leasehold.v1.VerificationOutcome outcome = 2;
+   */
+  outcome: VerificationOutcome;
+
+  /**
+   * What differs from a fresh clone, in words, at most 20. Paths are relative to the workspace.
+   *
+   * @generated from field: repeated string findings = 3;
+   */
+  findings: string[];
+
+  /**
+   * Why it was SKIPPED: an ErrorReason without its prefix, such as LEASE_LIVE or WORKSPACE_NOT_FOUND; otherwise empty.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * How many files were compared.
+   *
+   * @generated from field: int64 files = 5;
+   */
+  files: bigint;
+};
+
+/**
+ * Describes the message leasehold.v1.Verification.
+ * Use `create(VerificationSchema)` to create a new message.
+ */
+export const VerificationSchema: GenMessage<Verification> = /*@__PURE__*/
+  messageDesc(file_leasehold_v1_admin_service, 12);
+
+/**
  * Which salvages to list. All filters must match.
  *
  * @generated from message leasehold.v1.ListSalvagesRequest
@@ -352,7 +459,7 @@ export type ListSalvagesRequest = Message<"leasehold.v1.ListSalvagesRequest"> & 
  * Use `create(ListSalvagesRequestSchema)` to create a new message.
  */
 export const ListSalvagesRequestSchema: GenMessage<ListSalvagesRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 10);
+  messageDesc(file_leasehold_v1_admin_service, 13);
 
 /**
  * Salvages, in the order of their ids.
@@ -387,7 +494,7 @@ export type ListSalvagesResponse = Message<"leasehold.v1.ListSalvagesResponse"> 
  * Use `create(ListSalvagesResponseSchema)` to create a new message.
  */
 export const ListSalvagesResponseSchema: GenMessage<ListSalvagesResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 11);
+  messageDesc(file_leasehold_v1_admin_service, 14);
 
 /**
  * Which salvage to discard.
@@ -408,7 +515,7 @@ export type DiscardSalvageRequest = Message<"leasehold.v1.DiscardSalvageRequest"
  * Use `create(DiscardSalvageRequestSchema)` to create a new message.
  */
 export const DiscardSalvageRequestSchema: GenMessage<DiscardSalvageRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 12);
+  messageDesc(file_leasehold_v1_admin_service, 15);
 
 /**
  * It is discarded.
@@ -423,7 +530,7 @@ export type DiscardSalvageResponse = Message<"leasehold.v1.DiscardSalvageRespons
  * Use `create(DiscardSalvageResponseSchema)` to create a new message.
  */
 export const DiscardSalvageResponseSchema: GenMessage<DiscardSalvageResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 13);
+  messageDesc(file_leasehold_v1_admin_service, 16);
 
 /**
  * Which hosts to list.
@@ -451,7 +558,7 @@ export type ListHostsRequest = Message<"leasehold.v1.ListHostsRequest"> & {
  * Use `create(ListHostsRequestSchema)` to create a new message.
  */
 export const ListHostsRequestSchema: GenMessage<ListHostsRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 14);
+  messageDesc(file_leasehold_v1_admin_service, 17);
 
 /**
  * Hosts, in the order of their names.
@@ -479,7 +586,7 @@ export type ListHostsResponse = Message<"leasehold.v1.ListHostsResponse"> & {
  * Use `create(ListHostsResponseSchema)` to create a new message.
  */
 export const ListHostsResponseSchema: GenMessage<ListHostsResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 15);
+  messageDesc(file_leasehold_v1_admin_service, 18);
 
 /**
  * Which host to remove.
@@ -507,7 +614,7 @@ export type RemoveHostRequest = Message<"leasehold.v1.RemoveHostRequest"> & {
  * Use `create(RemoveHostRequestSchema)` to create a new message.
  */
 export const RemoveHostRequestSchema: GenMessage<RemoveHostRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 16);
+  messageDesc(file_leasehold_v1_admin_service, 19);
 
 /**
  * It is removed.
@@ -522,7 +629,7 @@ export type RemoveHostResponse = Message<"leasehold.v1.RemoveHostResponse"> & {
  * Use `create(RemoveHostResponseSchema)` to create a new message.
  */
 export const RemoveHostResponseSchema: GenMessage<RemoveHostResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 17);
+  messageDesc(file_leasehold_v1_admin_service, 20);
 
 /**
  * Nothing to say.
@@ -537,7 +644,7 @@ export type GetServerInfoRequest = Message<"leasehold.v1.GetServerInfoRequest"> 
  * Use `create(GetServerInfoRequestSchema)` to create a new message.
  */
 export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 18);
+  messageDesc(file_leasehold_v1_admin_service, 21);
 
 /**
  * What the answering server is and knows.
@@ -642,7 +749,48 @@ export type GetServerInfoResponse = Message<"leasehold.v1.GetServerInfoResponse"
  * Use `create(GetServerInfoResponseSchema)` to create a new message.
  */
 export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 19);
+  messageDesc(file_leasehold_v1_admin_service, 22);
+
+/**
+ * What verifying a workspace found.
+ *
+ * @generated from enum leasehold.v1.VerificationOutcome
+ */
+export enum VerificationOutcome {
+  /**
+   * Unknown to this client.
+   *
+   * @generated from enum value: VERIFICATION_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is what a fresh clone would be.
+   *
+   * @generated from enum value: VERIFICATION_OUTCOME_PRISTINE = 1;
+   */
+  PRISTINE = 1,
+
+  /**
+   * It differed, and is being cleaned from scratch.
+   *
+   * @generated from enum value: VERIFICATION_OUTCOME_DIFFERS = 2;
+   */
+  DIFFERS = 2,
+
+  /**
+   * It was not looked at.
+   *
+   * @generated from enum value: VERIFICATION_OUTCOME_SKIPPED = 3;
+   */
+  SKIPPED = 3,
+}
+
+/**
+ * Describes the enum leasehold.v1.VerificationOutcome.
+ */
+export const VerificationOutcomeSchema: GenEnum<VerificationOutcome> = /*@__PURE__*/
+  enumDesc(file_leasehold_v1_admin_service, 0);
 
 /**
  * Manages repositories, salvages and hosts. Needs the role `admin`, but for ListSalvages.
@@ -707,6 +855,20 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof RefreshMirrorRequestSchema;
     output: typeof RefreshMirrorResponseSchema;
+  },
+  /**
+   * Proves again that idle workspaces are what a fresh clone would be: everything is read, no file's time is trusted.
+   *
+   * One after the other is taken out of the pool meanwhile. One that differs is cleaned from scratch, and quarantined if that
+   * does not help. Workspaces that are not idle are SKIPPED. Answers when all are done, on whichever host they are; a call that
+   * is broken off leaves the rest as it was. Safe to retry. Errors: REPOSITORY_NOT_FOUND, HOST_NOT_FOUND.
+   *
+   * @generated from rpc leasehold.v1.AdminService.VerifyWorkspaces
+   */
+  verifyWorkspaces: {
+    methodKind: "unary";
+    input: typeof VerifyWorkspacesRequestSchema;
+    output: typeof VerifyWorkspacesResponseSchema;
   },
   /**
    * Lists salvages, in the order of their ids. With the role `runner`: those of the caller's own leases.

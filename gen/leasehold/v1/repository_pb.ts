@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file leasehold/v1/repository.proto.
  */
 export const file_leasehold_v1_repository: GenFile = /*@__PURE__*/
-  fileDesc("Ch1sZWFzZWhvbGQvdjEvcmVwb3NpdG9yeS5wcm90bxIMbGVhc2Vob2xkLnYxIroECgpSZXBvc2l0b3J5EgwKBG5hbWUYASABKAkSCwoDdXJsGAIgASgJEhYKDmRlZmF1bHRfYnJhbmNoGAMgASgJEiwKBXN0YXRlGAQgASgOMh0ubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnlTdGF0ZRIPCgdwcm9ibGVtGAUgASgJEi4KCHByb2dyZXNzGAYgASgLMhwubGVhc2Vob2xkLnYxLk1pcnJvclByb2dyZXNzEi4KCmZldGNoX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKCndvcmtzcGFjZXMYCCABKAsyHS5sZWFzZWhvbGQudjEuV29ya3NwYWNlQ291bnRzEhAKCG1pbl9pZGxlGAkgASgFEhYKDm1heF93b3Jrc3BhY2VzGAogASgFEhMKC3N0YWJsZV9wYXRoGAsgASgIEhIKCmNyZWRlbnRpYWwYDCABKAkSNAoGbGFiZWxzGA0gAygLMiQubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkuTGFiZWxzRW50cnkSDgoGcGF1c2VkGA4gASgIEi8KC2NyZWF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgtzYWx2YWdlX3R0bBgQIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlkKDk1pcnJvclByb2dyZXNzEhgKEHJlY2VpdmVkX29iamVjdHMYASABKAMSFQoNdG90YWxfb2JqZWN0cxgCIAEoAxIWCg5yZWNlaXZlZF9ieXRlcxgDIAEoAyJpCg9Xb3Jrc3BhY2VDb3VudHMSEQoJcHJlcGFyaW5nGAEgASgFEgwKBGlkbGUYAiABKAUSDgoGbGVhc2VkGAMgASgFEhAKCGNsZWFuaW5nGAQgASgFEhMKC3F1YXJhbnRpbmVkGAUgASgFKqsBCg9SZXBvc2l0b3J5U3RhdGUSIAocUkVQT1NJVE9SWV9TVEFURV9VTlNQRUNJRklFRBAAEh4KGlJFUE9TSVRPUllfU1RBVEVfTUlSUk9SSU5HEAESGgoWUkVQT1NJVE9SWV9TVEFURV9SRUFEWRACEhsKF1JFUE9TSVRPUllfU1RBVEVfRkFJTEVEEAMSHQoZUkVQT1NJVE9SWV9TVEFURV9SRU1PVklORxAEYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Ch1sZWFzZWhvbGQvdjEvcmVwb3NpdG9yeS5wcm90bxIMbGVhc2Vob2xkLnYxIr0FCgpSZXBvc2l0b3J5EgwKBG5hbWUYASABKAkSCwoDdXJsGAIgASgJEhYKDmRlZmF1bHRfYnJhbmNoGAMgASgJEiwKBXN0YXRlGAQgASgOMh0ubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnlTdGF0ZRIPCgdwcm9ibGVtGAUgASgJEi4KCHByb2dyZXNzGAYgASgLMhwubGVhc2Vob2xkLnYxLk1pcnJvclByb2dyZXNzEi4KCmZldGNoX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKCndvcmtzcGFjZXMYCCABKAsyHS5sZWFzZWhvbGQudjEuV29ya3NwYWNlQ291bnRzEhAKCG1pbl9pZGxlGAkgASgFEhYKDm1heF93b3Jrc3BhY2VzGAogASgFEhMKC3N0YWJsZV9wYXRoGAsgASgIEhIKCmNyZWRlbnRpYWwYDCABKAkSNAoGbGFiZWxzGA0gAygLMiQubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkuTGFiZWxzRW50cnkSDgoGcGF1c2VkGA4gASgIEi8KC2NyZWF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgtzYWx2YWdlX3R0bBgQIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCg5vYmplY3Rfc3RvcmFnZRgRIAEoDjIbLmxlYXNlaG9sZC52MS5PYmplY3RTdG9yYWdlEhcKD2tpbGxfc3RyYWdnbGVycxgSIAEoCBIXCg9zYWx2YWdlX2lnbm9yZWQYEyADKAkSGgoSc2hhcmVfZGVwZW5kZW5jaWVzGBQgASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiWQoOTWlycm9yUHJvZ3Jlc3MSGAoQcmVjZWl2ZWRfb2JqZWN0cxgBIAEoAxIVCg10b3RhbF9vYmplY3RzGAIgASgDEhYKDnJlY2VpdmVkX2J5dGVzGAMgASgDImkKD1dvcmtzcGFjZUNvdW50cxIRCglwcmVwYXJpbmcYASABKAUSDAoEaWRsZRgCIAEoBRIOCgZsZWFzZWQYAyABKAUSEAoIY2xlYW5pbmcYBCABKAUSEwoLcXVhcmFudGluZWQYBSABKAUqegoNT2JqZWN0U3RvcmFnZRIeChpPQkpFQ1RfU1RPUkFHRV9VTlNQRUNJRklFRBAAEhcKE09CSkVDVF9TVE9SQUdFX0FVVE8QARIXChNPQkpFQ1RfU1RPUkFHRV9DT1BZEAISFwoTT0JKRUNUX1NUT1JBR0VfTElOSxADKqsBCg9SZXBvc2l0b3J5U3RhdGUSIAocUkVQT1NJVE9SWV9TVEFURV9VTlNQRUNJRklFRBAAEh4KGlJFUE9TSVRPUllfU1RBVEVfTUlSUk9SSU5HEAESGgoWUkVQT1NJVE9SWV9TVEFURV9SRUFEWRACEhsKF1JFUE9TSVRPUllfU1RBVEVfRkFJTEVEEAMSHQoZUkVQT1NJVE9SWV9TVEFURV9SRU1PVklORxAEYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * An upstream repository that the service mirrors and makes workspaces of.
@@ -140,6 +140,38 @@ export type Repository = Message<"leasehold.v1.Repository"> & {
    * @generated from field: google.protobuf.Duration salvage_ttl = 16;
    */
   salvageTtl?: Duration | undefined;
+
+  /**
+   * How the objects of the mirror get into the `.git` of a workspace. Counts for those that are made or cleaned from
+   * then on. Default AUTO.
+   *
+   * @generated from field: leasehold.v1.ObjectStorage object_storage = 17;
+   */
+  objectStorage: ObjectStorage;
+
+  /**
+   * End the processes that still use a workspace when its lease has ended, with SIGKILL. Default false: they are
+   * reported (STRAGGLERS_FOUND) and left alone. Either way the directory is not used again.
+   *
+   * @generated from field: bool kill_stragglers = 18;
+   */
+  killStragglers: boolean;
+
+  /**
+   * Ignored files that are salvaged nevertheless: at most 64 globs as in `.gitignore`, without `!`, relative to the
+   * workspace, for instance `/.env` or `results/**`. Empty: none.
+   *
+   * @generated from field: repeated string salvage_ignored = 19;
+   */
+  salvageIgnored: string[];
+
+  /**
+   * Dependencies that one caller has installed (`keep_paths` of Acquire) are given to all callers. Default false: a
+   * caller gets its own only.
+   *
+   * @generated from field: bool share_dependencies = 20;
+   */
+  shareDependencies: boolean;
 };
 
 /**
@@ -234,6 +266,48 @@ export const WorkspaceCountsSchema: GenMessage<WorkspaceCounts> = /*@__PURE__*/
   messageDesc(file_leasehold_v1_repository, 2);
 
 /**
+ * How the objects of the mirror get into the `.git` of a workspace.
+ *
+ * @generated from enum leasehold.v1.ObjectStorage
+ */
+export enum ObjectStorage {
+  /**
+   * AUTO.
+   *
+   * @generated from enum value: OBJECT_STORAGE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Copies that share their blocks where the file system can do that, otherwise as LINK.
+   *
+   * @generated from enum value: OBJECT_STORAGE_AUTO = 1;
+   */
+  AUTO = 1,
+
+  /**
+   * Copies. A holder that writes into its objects harms its own workspace only. Costs the size of the mirror each time.
+   *
+   * @generated from enum value: OBJECT_STORAGE_COPY = 2;
+   */
+  COPY = 2,
+
+  /**
+   * Hard links to the mirror's read-only files. Where holder and server are one user, a holder that writes into its objects
+   * harms the mirror: that is noticed when its lease ends, and repaired from the upstream.
+   *
+   * @generated from enum value: OBJECT_STORAGE_LINK = 3;
+   */
+  LINK = 3,
+}
+
+/**
+ * Describes the enum leasehold.v1.ObjectStorage.
+ */
+export const ObjectStorageSchema: GenEnum<ObjectStorage> = /*@__PURE__*/
+  enumDesc(file_leasehold_v1_repository, 0);
+
+/**
  * State of a repository's mirror on one host.
  *
  * @generated from enum leasehold.v1.RepositoryState
@@ -279,5 +353,5 @@ export enum RepositoryState {
  * Describes the enum leasehold.v1.RepositoryState.
  */
 export const RepositoryStateSchema: GenEnum<RepositoryState> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_repository, 0);
+  enumDesc(file_leasehold_v1_repository, 1);
 

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file leasehold/v1/workspace.proto.
  */
 export const file_leasehold_v1_workspace: GenFile = /*@__PURE__*/
-  fileDesc("ChxsZWFzZWhvbGQvdjEvd29ya3NwYWNlLnByb3RvEgxsZWFzZWhvbGQudjEi0wIKCVdvcmtzcGFjZRIUCgx3b3Jrc3BhY2VfaWQYASABKAkSEgoKcmVwb3NpdG9yeRgCIAEoCRIMCgRob3N0GAMgASgJEgwKBHBhdGgYBCABKAkSKwoFc3RhdGUYBSABKA4yHC5sZWFzZWhvbGQudjEuV29ya3NwYWNlU3RhdGUSDwoHdmVyc2lvbhgGIAEoAxIOCgZjb21taXQYByABKAkSDgoGYnJhbmNoGAggASgJEg0KBWZlbmNlGAkgASgDEi8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglpZGxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiIKBWxlYXNlGAwgASgLMhMubGVhc2Vob2xkLnYxLkxlYXNlEg8KB3Byb2JsZW0YDSABKAkq4gEKDldvcmtzcGFjZVN0YXRlEh8KG1dPUktTUEFDRV9TVEFURV9VTlNQRUNJRklFRBAAEh0KGVdPUktTUEFDRV9TVEFURV9QUkVQQVJJTkcQARIYChRXT1JLU1BBQ0VfU1RBVEVfSURMRRACEhoKFldPUktTUEFDRV9TVEFURV9MRUFTRUQQAxIcChhXT1JLU1BBQ0VfU1RBVEVfQ0xFQU5JTkcQBBIfChtXT1JLU1BBQ0VfU1RBVEVfUVVBUkFOVElORUQQBRIbChdXT1JLU1BBQ0VfU1RBVEVfUkVUSVJFRBAGYgZwcm90bzM", [file_google_protobuf_timestamp, file_leasehold_v1_lease]);
+  fileDesc("ChxsZWFzZWhvbGQvdjEvd29ya3NwYWNlLnByb3RvEgxsZWFzZWhvbGQudjEihAMKCVdvcmtzcGFjZRIUCgx3b3Jrc3BhY2VfaWQYASABKAkSEgoKcmVwb3NpdG9yeRgCIAEoCRIMCgRob3N0GAMgASgJEgwKBHBhdGgYBCABKAkSKwoFc3RhdGUYBSABKA4yHC5sZWFzZWhvbGQudjEuV29ya3NwYWNlU3RhdGUSDwoHdmVyc2lvbhgGIAEoAxIOCgZjb21taXQYByABKAkSDgoGYnJhbmNoGAggASgJEg0KBWZlbmNlGAkgASgDEi8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglpZGxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiIKBWxlYXNlGAwgASgLMhMubGVhc2Vob2xkLnYxLkxlYXNlEg8KB3Byb2JsZW0YDSABKAkSLwoLdmVyaWZ5X3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKuIBCg5Xb3Jrc3BhY2VTdGF0ZRIfChtXT1JLU1BBQ0VfU1RBVEVfVU5TUEVDSUZJRUQQABIdChlXT1JLU1BBQ0VfU1RBVEVfUFJFUEFSSU5HEAESGAoUV09SS1NQQUNFX1NUQVRFX0lETEUQAhIaChZXT1JLU1BBQ0VfU1RBVEVfTEVBU0VEEAMSHAoYV09SS1NQQUNFX1NUQVRFX0NMRUFOSU5HEAQSHwobV09SS1NQQUNFX1NUQVRFX1FVQVJBTlRJTkVEEAUSGwoXV09SS1NQQUNFX1NUQVRFX1JFVElSRUQQBmIGcHJvdG8z", [file_google_protobuf_timestamp, file_leasehold_v1_lease]);
 
 /**
  * One full, independent clone of a repository on one host.
@@ -115,6 +115,14 @@ export type Workspace = Message<"leasehold.v1.Workspace"> & {
    * @generated from field: string problem = 13;
    */
   problem: string;
+
+  /**
+   * When it was last proven to be what a fresh clone would be, after its last holder; while it is leased, before this
+   * one. Unset while that is not so.
+   *
+   * @generated from field: google.protobuf.Timestamp verify_time = 14;
+   */
+  verifyTime?: Timestamp | undefined;
 };
 
 /**

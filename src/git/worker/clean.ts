@@ -42,7 +42,7 @@ export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<Cl
     for (const leftover of leftoversOf(place)) bin.take(leftover);
   }
   const making: Making = { ...request, table: readRefs(request.mirror) };
-  if (found !== undefined && target.commit !== "") {
+  if (found !== undefined && target.commit !== "" && !request.fromScratch) {
     try {
       if (await reuse(making, bin)) return { kind: "clean", recreated: false };
     } catch (error) {

@@ -20,7 +20,9 @@ import { resolveRevision } from "./resolve.js";
 import { restoreSalvage } from "./restore.js";
 import { salvageWork } from "./salvage.js";
 import { discardSalvage } from "./salvage-repository.js";
+import { findStragglers } from "./stragglers.js";
 import { emptyTrash } from "./trash.js";
+import { verifyWorkspace } from "./verify.js";
 
 const operations: Operations = {
   cloneMirror,
@@ -30,6 +32,8 @@ const operations: Operations = {
   prepareWorkspace,
   cleanWorkspace,
   discardWorkspace,
+  verifyWorkspace,
+  findStragglers,
   salvageWork,
   restoreSalvage,
   discardSalvage,

@@ -1,0 +1,11 @@
+/**
+ * Owns what is known of a workspace after it was compared with what a fresh clone would be.
+ */
+
+/** How many findings are told at most. */
+export const mostFindings = 20;
+
+/** `findings`: in words, with paths relative to the workspace; at most `mostFindings`. */
+export type Verification =
+  | { readonly kind: "pristine"; readonly files: number }
+  | { readonly kind: "differs"; readonly findings: readonly string[]; readonly files: number };

@@ -42,7 +42,16 @@ export class CrowdedStore {
       digest: "bench",
       repositoryId: this.#repository.id,
       hostId: this.#store.ownership.host.id,
-      spec: { revision: "", holder: "", labels: {}, ttlMs: 60_000, maxStalenessMs: 0, branch: "", mayWait: false },
+      spec: {
+        revision: "",
+        holder: "",
+        labels: {},
+        ttlMs: 60_000,
+        maxStalenessMs: 0,
+        branch: "",
+        binding: "",
+        mayWait: false,
+      },
     });
     if (opened.kind !== "opened") throw new Error(`a ticket was ${opened.kind}`);
     const { ticketId } = opened;

@@ -23,6 +23,7 @@ export interface LeaseDetails {
   readonly authorEmail?: string;
   readonly maxStaleness?: number;
   readonly requestId?: string;
+  readonly binding?: string;
 }
 
 export function withLease(command: Command): Command {
@@ -53,6 +54,7 @@ export function withLeaseDetails(command: Command): Command {
     .option("--author-name <name>", "user.name in the workspace's git configuration; needs --author-email")
     .option("--author-email <email>", "user.email in the workspace's git configuration; needs --author-name")
     .option("--max-staleness <duration>", "accept a mirror that asked upstream at most this long ago", parseDuration)
+    .option("--binding <key>", "a key of yours: what was parked under it comes back as it was left", nonEmpty)
     .option("--request-id <id>", "the same id again gets the same lease (default: a new one)", nonEmpty);
 }
 
@@ -72,6 +74,7 @@ export function acquireOptions(options: LeaseOptions, defaultHolder: string): Ac
     branch: options.branch,
     maxStalenessMs: options.maxStaleness,
     requestId: options.requestId,
+    binding: options.binding,
     restoreSalvageId: options.restoreSalvage,
     ...(authorName !== undefined && authorEmail !== undefined && { author: { name: authorName, email: authorEmail } }),
   };

@@ -18,6 +18,7 @@ interface ListFlags extends CallOptions, OutputOptions {
   readonly label?: Record<string, string>;
   readonly workspace?: string;
   readonly lease?: string;
+  readonly binding?: string;
   readonly state?: (keyof typeof WorkspaceState)[];
   readonly all?: boolean;
 }
@@ -34,6 +35,7 @@ export function addListActive(program: Command): void {
     .option("--host <name>", "only those on this host")
     .option("--label <key=value>", "only those whose lease has this label; may be repeated", collectLabel)
     .option("--workspace <id>", "only this one")
+    .option("--binding <key>", "only those of this binding")
     .option("--lease <id>", "only the one with this live lease")
     .option(
       "--state <state>",
@@ -76,6 +78,7 @@ async function listAll(client: Client, options: ListFlags): Promise<ListActiveRe
     labels: options.label ?? {},
     workspaceId: options.workspace ?? "",
     leaseId: options.lease ?? "",
+    binding: options.binding ?? "",
     states: states.map((name) => WorkspaceState[name as keyof typeof WorkspaceState]),
     pageSize: 1_000,
   };

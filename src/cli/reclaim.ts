@@ -16,6 +16,7 @@ interface ReclaimFlags extends CallOptions, OutputOptions {
   readonly olderThan?: number;
   readonly lease?: string[];
   readonly workspace?: string[];
+  readonly includeParked?: boolean;
   readonly dryRun?: boolean;
 }
 
@@ -27,6 +28,7 @@ export function addReclaim(program: Command, exit: (code: number) => void): void
     .option("-r, --repository <name>", "idle workspaces of this repository; narrows --lease and --workspace")
     .option("--host <name>", "idle workspaces on this host; narrows likewise")
     .option("--older-than <duration>", "only those that have been idle for at least this long", parseDuration)
+    .option("--include-parked", "parked ones too")
     .option("--lease <id>", "end this live lease; may be repeated", collect)
     .option("--workspace <id>", "this workspace, in any state but leased; may be repeated", collect)
     .option("-n, --dry-run", "only tell what would be done")
@@ -36,6 +38,7 @@ export function addReclaim(program: Command, exit: (code: number) => void): void
           repository: options.repository ?? "",
           host: options.host ?? "",
           ...(options.olderThan !== undefined && { olderThan: durationFromMs(options.olderThan) }),
+          includeParked: options.includeParked ?? false,
           leaseIds: options.lease ?? [],
           workspaceIds: options.workspace ?? [],
           dryRun: options.dryRun ?? false,

@@ -17,7 +17,7 @@ export function addRelease(program: Command): void {
   withOutput(withCall(withProof(command)))
     .option(
       "--disposition <what>",
-      "`clean` it for the next lease, or `discard` its directory",
+      "`clean` it for the next lease, `discard` its directory, or `park` it for the lease's binding",
       collectOne(Disposition, "DISPOSITION_"),
       "CLEAN",
     )

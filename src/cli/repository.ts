@@ -190,7 +190,14 @@ async function listAll(
 }
 
 function row(repository: Repository): string[] {
-  const { leased = 0, idle = 0, preparing = 0, cleaning = 0, quarantined = 0 } = repository.workspaces ?? {};
+  const {
+    leased = 0,
+    idle = 0,
+    preparing = 0,
+    cleaning = 0,
+    quarantined = 0,
+    parked = 0,
+  } = repository.workspaces ?? {};
   return [
     repository.name,
     stateText(repository),
@@ -198,7 +205,7 @@ function row(repository: Repository): string[] {
     repository.fetchTime === undefined ? "never" : `${ago(repository.fetchTime)} ago`,
     String(leased),
     String(idle),
-    String(preparing + cleaning + quarantined),
+    String(preparing + cleaning + quarantined + parked),
     String(repository.maxWorkspaces),
     repository.url,
   ];

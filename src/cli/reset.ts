@@ -10,6 +10,7 @@ import { printResults, resultsExitCode } from "./workspace-results.js";
 interface ResetFlags extends CallOptions, OutputOptions {
   readonly workspace?: string;
   readonly repository?: string;
+  readonly binding?: string;
   readonly expectedFence?: bigint;
   readonly force?: boolean;
   readonly abandonWork?: boolean;
@@ -22,6 +23,7 @@ export function addReset(program: Command, exit: (code: number) => void): void {
   withServerSettings(withOutput(withCall(command)))
     .option("--workspace <id>", "this workspace")
     .option("-r, --repository <name>", "all workspaces of this repository")
+    .option("--binding <key>", "of that repository only the workspaces of this binding")
     .option("--expected-fence <fence>", "only if the workspace has this fence", parsePosition)
     .option("--force", "also where a lease lives, which ends")
     .option("--abandon-work", "destroy work that exists nowhere else; needs --workspace and --expected-fence")
@@ -30,6 +32,7 @@ export function addReset(program: Command, exit: (code: number) => void): void {
         const request = {
           workspaceId: options.workspace ?? "",
           repository: options.repository ?? "",
+          binding: options.binding ?? "",
           expectedFence: options.expectedFence ?? 0n,
           force: options.force ?? false,
           abandonWork: options.abandonWork ?? false,

@@ -20,6 +20,7 @@ import { notice } from "./output.js";
 
 interface RunFlags extends LeaseOptions, ConnectionOptions {
   readonly workspaceEnv?: string;
+  readonly park?: boolean;
   readonly grace: number;
 }
 
@@ -48,7 +49,11 @@ export function addRun(program: Command, exit: (code: number) => void): void {
       parseDuration,
       0,
     )
+    .option("--park", "leave the files as they are for the next use of --binding, instead of cleaning them")
     .action(async (words: string[], options: RunFlags) => {
+      if (options.park && options.binding === undefined) {
+        throw new CommandError("--park needs --binding", runExit.failed);
+      }
       exit(await withClient(options, (client) => run(client, words, options)));
     });
 }
@@ -78,7 +83,7 @@ async function run(client: Client, words: readonly string[], options: RunFlags):
     } finally {
       // From here on signals are taken, and change nothing: giving back is short, and must be done.
       signals.deliver(() => undefined);
-      if (!(await giveBack(lease))) status = runExit.leaseLost;
+      if (!(await giveBack(lease, options.park ? "PARK" : "CLEAN"))) status = runExit.leaseLost;
     }
     return status;
   } finally {
@@ -153,10 +158,10 @@ function statusOf(outcome: Outcome, command: string): number {
 }
 
 /** Whether the lease was ours to the end. */
-async function giveBack(lease: Lease): Promise<boolean> {
+async function giveBack(lease: Lease, disposition: "CLEAN" | "PARK"): Promise<boolean> {
   const { LeaseLostError } = await import("../client/index.js");
   try {
-    await lease.release({ timeoutMs: lease.signal.aborted ? 2_000 : releaseTimeoutMs });
+    await lease.release({ disposition, timeoutMs: lease.signal.aborted ? 2_000 : releaseTimeoutMs });
   } catch (error) {
     if (error instanceof LeaseLostError) {
       if (!lease.signal.aborted) notice(`lease ${lease.leaseId} was lost before the command ended: ${error.message}`);

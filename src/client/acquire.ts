@@ -39,6 +39,8 @@ export interface AcquireOptions {
   readonly author?: { readonly name: string; readonly email: string };
   /** Bring this salvage of the repository back to the workspace: files, index, branches and stashes. Not with `branch`. */
   readonly restoreSalvageId?: string;
+  /** A key of yours that brings you back to the same workspace: what was parked under it comes back as it was left. */
+  readonly binding?: string;
   /** Unique per intended lease; without it, a random one. Give one to get the same lease again after your own restart. */
   readonly requestId?: string;
   /** Gives up acquiring. Says nothing of the lease once there is one. */
@@ -78,7 +80,7 @@ export async function acquire(service: RawClient<typeof WorkspaceService>, optio
 
 function requestOf(options: AcquireOptions): AcquireRequest {
   const { repository, revision = "", host = "", holder = "", labels = {}, branch = "", author } = options;
-  const { restoreSalvageId = "" } = options;
+  const { restoreSalvageId = "", binding = "" } = options;
   const request = create(AcquireRequestSchema, {
     requestId: options.requestId ?? randomUUID(),
     repository,
@@ -88,6 +90,7 @@ function requestOf(options: AcquireOptions): AcquireRequest {
     labels,
     branch,
     restoreSalvageId,
+    binding,
     ...(options.ttlMs !== undefined && { ttl: durationFromMs(options.ttlMs) }),
     ...(options.waitMs !== undefined && { wait: durationFromMs(options.waitMs) }),
     ...(options.maxStalenessMs !== undefined && { maxStaleness: durationFromMs(options.maxStalenessMs) }),

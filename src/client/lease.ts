@@ -15,8 +15,11 @@ import { LeaseLostError } from "./error.js";
 import { Heartbeat } from "./heartbeat.js";
 
 export interface ReleaseOptions {
-  /** CLEAN (default): the workspace is cleaned and leased again. DISCARD: its directory is removed. */
-  readonly disposition?: "CLEAN" | "DISCARD";
+  /**
+   * CLEAN (default): the workspace is cleaned and leased again. DISCARD: its directory is removed. PARK: it stays as it
+   * is for the next acquire with the lease's binding.
+   */
+  readonly disposition?: "CLEAN" | "DISCARD" | "PARK";
   /** Answer only when the workspace is clean, or its cleaning has failed. */
   readonly waitForClean?: boolean;
   /** How long all attempts together may take; 30,000 unless given. */
@@ -44,7 +47,7 @@ export class Lease implements AsyncDisposable {
   readonly path: string;
   /** Host on which the directory is. */
   readonly host: string;
-  /** Full id of the commit that was checked out; empty for a repository without commits. */
+  /** Full id of the commit that was checked out; empty for a repository without commits. Of a workspace that came back to its binding: once, when it was made. */
   readonly commit: string;
   readonly workspace: Workspace;
   /** Where the workspace came from. */
@@ -64,7 +67,7 @@ export class Lease implements AsyncDisposable {
     this.fence = lease.fence;
     this.path = workspace.path;
     this.host = workspace.host;
-    this.commit = response.resolvedCommit;
+    this.commit = lease.commit;
     this.workspace = workspace;
     this.source = (WorkspaceSource[response.source] ?? "UNSPECIFIED") as keyof typeof WorkspaceSource;
     this.response = response;

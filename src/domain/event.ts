@@ -14,6 +14,7 @@ export const eventKinds = [
   "WORKSPACE_CLAIMED",
   "LEASE_ACQUIRED",
   "LEASE_ENDED",
+  "WORKSPACE_PARKED",
   "WORKSPACE_QUARANTINED",
   "WORKSPACE_RETIRED",
   "WORK_ABANDONED",
@@ -49,6 +50,8 @@ export interface Event {
   readonly state?: WorkspaceState;
   /** Empty but for kinds of salvages. */
   readonly salvageId: string;
+  /** Of its lease or workspace; empty without one. */
+  readonly binding: string;
   readonly detail: string;
   readonly time: Date;
 }

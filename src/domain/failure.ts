@@ -65,6 +65,8 @@ export const failureCodes = {
   METHOD_UNKNOWN: "UNIMPLEMENTED",
   SALVAGE_NOT_FOUND: "NOT_FOUND",
   SALVAGE_FAILED: "FAILED_PRECONDITION",
+  BINDING_IN_USE: "FAILED_PRECONDITION",
+  BINDING_ELSEWHERE: "FAILED_PRECONDITION",
 } as const satisfies Record<string, FailureCode>;
 
 /** Stable name of why a call failed; `ErrorReason` of the proto without its prefix. */

@@ -6,7 +6,7 @@
  * 2. It ends once, for one of `leaseEndReasons`.
  */
 
-export const leaseEndReasons = ["RELEASED", "EXPIRED", "RECLAIMED", "RESET", "FAILED"] as const;
+export const leaseEndReasons = ["RELEASED", "PARKED", "EXPIRED", "RECLAIMED", "RESET", "FAILED"] as const;
 export type LeaseEndReason = (typeof leaseEndReasons)[number];
 
 /** Identifies a lease. */
@@ -30,6 +30,8 @@ export interface Lease extends LeaseKey {
   readonly ttlMs: number;
   readonly endTime?: Date;
   readonly endReason?: LeaseEndReason;
+  /** The caller's key that it was acquired with; empty without one. */
+  readonly binding: string;
 }
 
 export function leaseId(key: LeaseKey): string {

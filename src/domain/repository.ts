@@ -67,6 +67,7 @@ export interface WorkspaceCounts {
   readonly leased: number;
   readonly cleaning: number;
   readonly quarantined: number;
+  readonly parked: number;
 }
 
 /** A repository with its mirror on one host and its workspaces on all. */

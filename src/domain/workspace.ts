@@ -9,15 +9,17 @@
 import type { Lease } from "./lease.js";
 import type { Salvage } from "./salvage.js";
 
-export const workspaceStates = ["PREPARING", "IDLE", "LEASED", "CLEANING", "QUARANTINED", "RETIRED"] as const;
+export const workspaceStates = ["PREPARING", "IDLE", "LEASED", "CLEANING", "PARKED", "QUARANTINED", "RETIRED"] as const;
 export type WorkspaceState = (typeof workspaceStates)[number];
 
 /** From each state to those that may follow it. DESIGN.md draws this table and tells what a crash leaves in each. */
 export const transitions: Readonly<Record<WorkspaceState, readonly WorkspaceState[]>> = {
   // made, or idle and granted to an Acquire that still moves it; CLEANING when its owner died or its files failed
-  PREPARING: ["IDLE", "LEASED", "CLEANING", "QUARANTINED", "RETIRED"],
+  PREPARING: ["IDLE", "LEASED", "CLEANING", "PARKED", "QUARANTINED", "RETIRED"],
   IDLE: ["PREPARING", "CLEANING", "RETIRED"],
-  LEASED: ["CLEANING"],
+  LEASED: ["CLEANING", "PARKED"],
+  // its files wait for its binding, which nobody else gets
+  PARKED: ["PREPARING", "CLEANING", "RETIRED"],
   CLEANING: ["IDLE", "QUARANTINED", "RETIRED"],
   QUARANTINED: ["CLEANING", "RETIRED"],
   RETIRED: [],
@@ -39,14 +41,17 @@ export interface Workspace {
   readonly head: string;
   readonly problem: string;
   readonly createTime: Date;
+  /** Since when it has been idle or parked. */
   readonly idleTime?: Date;
   /** When it was last proven pristine; unset while its files are, or may have been, in a holder's hands since. */
   readonly verifyTime?: Date;
   readonly lease?: Lease;
+  /** The key of a caller that it comes back to; empty without one. */
+  readonly binding: string;
 }
 
 /** What becomes of a workspace's files once its lease has ended. */
-export type Disposition = "CLEAN" | "DISCARD";
+export type Disposition = "CLEAN" | "DISCARD" | "PARK";
 
 /** Per-workspace answer of Reclaim and Reset. */
 export interface WorkspaceResult {

@@ -127,6 +127,7 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     workspaceExists,
 
     prepareWorkspace: (request) => run(local, "prepareWorkspace", request, { deadlineMs: timeouts.filesMs }),
+    refreshWorkspace: (request) => run(local, "refreshWorkspace", request, { deadlineMs: timeouts.filesMs }),
     cleanWorkspace: (request) => run(local, "cleanWorkspace", request, { deadlineMs: timeouts.filesMs }),
     discardWorkspace: (request) => run(local, "discardWorkspace", request, { deadlineMs: timeouts.filesMs }),
 

@@ -15,6 +15,7 @@ import type {
   FindStragglersRequest,
   MirrorRefs,
   PrepareWorkspaceRequest,
+  RefreshWorkspaceRequest,
   Resolved,
   RestoreSalvageRequest,
   SalvageOutcome,
@@ -60,6 +61,7 @@ export interface Operations {
   inspectMirror(path: string): Promise<MirrorRefs | undefined>;
   resolve(job: ResolveJob): Promise<Resolved>;
   prepareWorkspace(job: PrepareWorkspaceRequest): Promise<void>;
+  refreshWorkspace(job: RefreshWorkspaceRequest): Promise<"ready" | "broken">;
   cleanWorkspace(job: CleanWorkspaceRequest): Promise<CleanOutcome>;
   verifyWorkspace(job: VerifyWorkspaceRequest): Promise<Verification>;
   findStragglers(job: FindStragglersRequest): Promise<readonly Straggler[]>;

@@ -120,6 +120,12 @@ export interface VerifyWorkspaceRequest extends WorkspaceIdentity {
   readonly deep: boolean;
 }
 
+export interface RefreshWorkspaceRequest {
+  readonly mirror: string;
+  /** A workspace that was parked: a holder's. */
+  readonly path: string;
+}
+
 export interface FindStragglersRequest {
   /** Where the workspace's files are or were. */
   readonly places: readonly string[];
@@ -216,6 +222,11 @@ export interface GitEngine {
   workspaceExists(path: string): Promise<boolean>;
   /** Makes a full clone at `path` from the mirror, or moves the clean one that is there to the target and the mirror's refs. */
   prepareWorkspace(request: PrepareWorkspaceRequest): Promise<void>;
+  /**
+   * Brings the remote-tracking refs of a workspace that a holder left, and comes back to, up to date; nothing else in it
+   * changes and nothing in its `.git` is obeyed. `broken`: there is no repository that git could use.
+   */
+  refreshWorkspace(request: RefreshWorkspaceRequest): Promise<"ready" | "broken">;
   /** Makes what a holder left indistinguishable from a fresh clone at the target; a fresh one if nothing usable is left. */
   cleanWorkspace(request: CleanWorkspaceRequest): Promise<CleanOutcome>;
   /**

@@ -1,11 +1,17 @@
 /** The port to hosts and their owners. Contract as in lease-store.ts. */
 import type { Host } from "../domain/host.js";
 
+/** A caller's key for a workspace; `key` empty: none. */
+export interface BindingOf {
+  readonly caller: string;
+  readonly key: string;
+}
+
 export interface HostStore {
   list(after: string, limit: number): Promise<readonly Host[]>;
   byName(name: string): Promise<{ readonly id: number; readonly name: string; readonly owned: boolean } | undefined>;
-  /** Any owned host, best one first for the repository; undefined if none is owned. */
-  choose(repositoryId: number): Promise<{ readonly id: number; readonly name: string } | undefined>;
+  /** Any owned host, best one first for the repository and the binding; undefined if none is owned. */
+  choose(repositoryId: number, binding: BindingOf): Promise<{ readonly id: number; readonly name: string } | undefined>;
   remove(
     name: string,
     force: boolean,

@@ -22,6 +22,8 @@ export interface TicketSpec {
   readonly maxStalenessMs: number;
   readonly branch: string;
   readonly author?: { readonly name: string; readonly email: string };
+  /** The caller's key for the workspace; empty: none. */
+  readonly binding: string;
   /** Brings this salvage back to the workspace. */
   readonly restore?: SalvageWish;
   /** Whether it may wait for a workspace. */
@@ -76,13 +78,20 @@ export type GrantOutcome =
       /** The commit it stands at; empty for a new one. */
       readonly from: string;
       /** `exact`: idle at that commit, head and refs. */
-      readonly source: "exact" | "idle" | "new";
+      /** `bound`: it comes back to its binding, with its files as they were parked. */
+      readonly source: "exact" | "idle" | "new" | "bound";
     }
   /** `position` counts from 1. */
   | { readonly kind: "waiting" | "exhausted"; readonly position: number }
   /** Withdrawn, unattended, or already served. */
   | { readonly kind: "gone" }
-  | { readonly kind: "paused" };
+  | { readonly kind: "paused" }
+  /** `held`: it waits for its own binding, and before nobody; `in-use`: it may not wait. */
+  | { readonly kind: "held" | "in-use" }
+  /** A place is being made for it: it goes on asking. */
+  | { readonly kind: "evicting" }
+  /** The binding's workspace is on that host. */
+  | { readonly kind: "elsewhere"; readonly host: string };
 
 export interface ActivateRequest {
   readonly ticketId: bigint;
@@ -104,7 +113,11 @@ export interface Timing {
 export interface Grant {
   readonly lease: Lease;
   readonly workspace: Workspace;
-  readonly source: "WARM" | "REUSED" | "CREATED";
+  readonly source: "WARM" | "REUSED" | "CREATED" | "BOUND";
+  /** What the revision named. */
+  readonly resolvedCommit: string;
+  /** What is left of the binding's last workspace; empty: nothing was lost. */
+  readonly lostSalvageId: string;
   readonly fetchTime?: Date;
   readonly timings: readonly Timing[];
 }
@@ -130,6 +143,7 @@ export interface WorkspaceFilter {
   readonly holder?: string;
   readonly host?: string;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly binding?: string;
   readonly workspaceId?: string;
   readonly leaseId?: string;
   readonly states?: readonly WorkspaceState[];
@@ -147,6 +161,7 @@ export interface ReclaimSelector {
   readonly repository?: string;
   readonly host?: string;
   readonly olderThanMs?: number;
+  readonly includeParked: boolean;
   readonly leaseIds: readonly string[];
   readonly workspaceIds: readonly string[];
   readonly dryRun: boolean;
@@ -155,6 +170,8 @@ export interface ReclaimSelector {
 export interface ResetSelector {
   readonly workspaceId?: string;
   readonly repository?: string;
+  /** With `repository`. */
+  readonly binding?: string;
   readonly expectedFence?: bigint;
   readonly force: boolean;
   readonly abandonWork: boolean;
@@ -190,8 +207,8 @@ export interface TicketBoard {
   grant(request: GrantRequest): Promise<GrantOutcome>;
   /** The workspace is ready: mints the lease; its time to live begins. Undefined if the grant was lost or nobody attends any more. */
   activate(request: ActivateRequest): Promise<Grant | undefined>;
-  /** Gives a granted workspace up. `IDLE` if its files are as they were; `CLEANING` if they may not be; the ticket is open again. */
-  giveBack(ticketId: bigint, key: LeaseKey, to: "IDLE" | "CLEANING"): Promise<void>;
+  /** Gives a granted workspace up. `IDLE`, or `PARKED`, if its files are as they were; `CLEANING` if they may not be; the ticket is open again. */
+  giveBack(ticketId: bigint, key: LeaseKey, to: "IDLE" | "PARKED" | "CLEANING"): Promise<void>;
   fail(ticketId: bigint, failure: FailureRecord): Promise<void>;
 }
 
@@ -200,7 +217,7 @@ export interface LeaseStore {
   renew(renewals: readonly Renewal[]): Promise<readonly (Lease | undefined)[]>;
   /** Reads a lease, living or ended. */
   find(key: LeaseKey): Promise<Lease | undefined>;
-  /** Ends a lease. What its holder left is salvaged before what follows destroys it. */
+  /** Ends a lease. What its holder left is salvaged before what follows destroys it; PARK, of a bound one, keeps it. */
   end(key: LeaseKey, reason: LeaseEndReason, disposition: Disposition): Promise<EndOutcome>;
   /** Ends overdue leases of the owned host, if this server has been well for their TTL. Answers how many. */
   expire(): Promise<number>;

@@ -1,6 +1,6 @@
 /** Implements the port `HostStore` over migrations/0008_hosts.sql. */
 import type { Host } from "../domain/host.js";
-import type { HostStore } from "../ports/host-store.js";
+import type { BindingOf, HostStore } from "../ports/host-store.js";
 import { only, run, type Sql } from "./client.js";
 import type { Identity } from "./identity.js";
 
@@ -52,13 +52,15 @@ export class PostgresHosts implements HostStore {
     return row;
   }
 
-  /** An idle workspace decides, then this server's own host, then the host with the fewest leases. */
-  async choose(repositoryId: number): Promise<{ id: number; name: string } | undefined> {
+  /** The workspace of the binding decides, then an idle one, then this server's own host, then the host with the fewest leases. */
+  async choose(repositoryId: number, binding: BindingOf): Promise<{ id: number; name: string } | undefined> {
     const [row] = await run(
       () => this.#sql<{ id: number; name: string }[]>`
         select h.id, h.name from hosts h
          where not h.removed and h.server_id is not null and h.seen_time > clock_timestamp() - interval '5 seconds'
-         order by exists (select from workspaces w where w.host_id = h.id and w.repository_id = ${repositoryId} and w.state = 'IDLE') desc,
+         order by exists (select from workspaces w where w.host_id = h.id and w.repository_id = ${repositoryId} and w.binding <> ''
+                             and w.bound_caller = ${binding.caller} and w.binding = ${binding.key}) desc,
+                  exists (select from workspaces w where w.host_id = h.id and w.repository_id = ${repositoryId} and w.state = 'IDLE') desc,
                   h.id = ${this.#identity.hostId} desc,
                   (select count(*) from workspaces w where w.host_id = h.id and w.state = 'LEASED'), h.id
          limit 1`,

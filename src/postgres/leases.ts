@@ -41,7 +41,7 @@ export class PostgresLeases implements LeaseStore {
                l.commit_id as lease_commit, l.holder, l.caller, l.labels, l.source, l.fetch_time as lease_fetch_time, l.timings,
                (extract(epoch from l.ttl) * 1000)::float8 as ttl_ms,
                (extract(epoch from l.expire_time - clock_timestamp()) * 1000)::float8 as remaining_ms,
-               l.acquire_time, l.expire_time, l.end_time, l.end_reason
+               l.acquire_time, l.expire_time, l.end_time, l.end_reason, l.binding as lease_binding
           from renewed l join workspaces w on w.id = l.workspace_id
           join repositories r on r.id = w.repository_id join hosts h on h.id = w.host_id`,
     );
@@ -62,7 +62,8 @@ export class PostgresLeases implements LeaseStore {
     const ended = only(
       await run(
         () => this.#sql<{ outcome: "ended" | "already" | "unknown"; reason: LeaseEndReason }[]>`
-          select outcome, reason from end_lease(${id}, ${String(key.fence)}, ${reason}, ${disposition === "DISCARD"})`,
+          select outcome, reason from end_lease(${id}, ${String(key.fence)}, ${reason}, ${disposition === "DISCARD"},
+            ${disposition === "PARK"})`,
       ),
     );
     if (ended.outcome === "unknown") return { kind: "unknown" };

@@ -1,6 +1,6 @@
 /**
  * Names every space of advisory locks, as (class, object); an operator sees them in `pg_locks` as (classid, objid).
- * The functions in migrations/0002_locks.sql use the same numbers, and a test compares the two.
+ * The functions in migrations/0002_locks.sql and 0013_bindings.sql use the same numbers, and a test compares the two.
  *
  * Only `owner` is a lock of a session; all others are of a transaction and vanish with it.
  */
@@ -15,6 +15,8 @@ export const lockClass = {
   queue: 73,
   /** A caller's request id; the object is a hash. */
   request: 74,
+  /** A caller's binding within a repository; the object is a hash. */
+  binding: 75,
 } as const;
 
 export const singleton = { migrations: 0, publishing: 1, housekeeping: 2, registration: 3 } as const;

@@ -31,6 +31,7 @@ interface CountRow {
   leased: number;
   cleaning: number;
   quarantined: number;
+  parked: number;
 }
 
 export class PostgresRepositories implements RepositoryStore {
@@ -112,16 +113,17 @@ export class PostgresRepositories implements RepositoryStore {
           cross join lateral (
             select count(*) filter (where w.state = 'PREPARING')::int as preparing, count(*) filter (where w.state = 'IDLE')::int as idle,
                    count(*) filter (where w.state = 'LEASED')::int as leased, count(*) filter (where w.state = 'CLEANING')::int as cleaning,
-                   count(*) filter (where w.state = 'QUARANTINED')::int as quarantined
+                   count(*) filter (where w.state = 'QUARANTINED')::int as quarantined,
+                   count(*) filter (where w.state = 'PARKED')::int as parked
               from workspaces w where w.repository_id = r.id and w.state <> 'RETIRED') c
          where r.name > ${after} and (${name || null}::text is null or r.name = ${name || null}::text)
            and r.labels @> ${this.#sql.json(labels)}::jsonb
          order by r.name limit ${limit}`,
     );
     return rows.map((row) => {
-      const { preparing, idle, leased, cleaning, quarantined } = row;
+      const { preparing, idle, leased, cleaning, quarantined, parked } = row;
       const mirror = toMirror(row);
-      const counts = { preparing, idle, leased, cleaning, quarantined };
+      const counts = { preparing, idle, leased, cleaning, quarantined, parked };
       return { repository: toRepository(row), counts, ...(mirror ? { mirror } : {}) };
     });
   }

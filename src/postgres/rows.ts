@@ -25,6 +25,9 @@ export interface LeaseRow {
   expire_time: Date;
   end_time: Date | null;
   end_reason: LeaseEndReason | null;
+  lease_binding: string;
+  resolved_commit: string;
+  lost_salvage: string;
 }
 
 export interface WorkspaceRow {
@@ -41,6 +44,7 @@ export interface WorkspaceRow {
   create_time: Date;
   idle_time: Date | null;
   verify_time: Date | null;
+  binding: string;
 }
 
 export interface RepositoryRow {
@@ -78,6 +82,7 @@ export interface EventRow {
   previous_state: WorkspaceState | null;
   state: WorkspaceState | null;
   salvage_id: string;
+  binding: string;
   detail: string;
   event_time: Date;
 }
@@ -107,6 +112,7 @@ export function toLease(row: LeaseRow): Lease {
     expireTime: row.expire_time,
     remainingMs: row.remaining_ms,
     ttlMs: row.ttl_ms,
+    binding: row.lease_binding,
     ...(row.end_time ? { endTime: row.end_time } : {}),
     ...(row.end_reason ? { endReason: row.end_reason } : {}),
   };
@@ -124,6 +130,7 @@ export function toWorkspace(row: WorkspaceRow, lease?: Lease): Workspace {
     commit: row.commit_id,
     head: row.head,
     problem: row.problem,
+    binding: row.binding,
     createTime: row.create_time,
     ...(row.idle_time ? { idleTime: row.idle_time } : {}),
     ...(row.verify_time ? { verifyTime: row.verify_time } : {}),
@@ -137,6 +144,8 @@ export function toGrant(row: WorkspaceRow & LeaseRow): Grant {
     lease,
     workspace: toWorkspace(row, lease.endTime ? undefined : lease),
     source: row.source,
+    resolvedCommit: row.resolved_commit,
+    lostSalvageId: row.lost_salvage,
     timings: row.timings,
     ...(row.lease_fetch_time ? { fetchTime: row.lease_fetch_time } : {}),
   };
@@ -181,6 +190,7 @@ export function toEvent(row: EventRow): Event {
     ...(row.previous_state ? { previousState: row.previous_state } : {}),
     ...(row.state ? { state: row.state } : {}),
     salvageId: row.salvage_id,
+    binding: row.binding,
     detail: row.detail,
     time: row.event_time,
   };

@@ -106,6 +106,7 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
       ),
     );
     if (row.outcome === "waiting" || row.outcome === "exhausted") return { kind: row.outcome, position: row.place };
+    if (row.outcome === "elsewhere") return { kind: "elsewhere", host: row.elsewhere };
     if (row.outcome !== "granted") return { kind: row.outcome };
     return {
       kind: "granted",
@@ -126,7 +127,7 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
     );
   }
 
-  async giveBack(ticketId: bigint, key: LeaseKey, to: "IDLE" | "CLEANING"): Promise<void> {
+  async giveBack(ticketId: bigint, key: LeaseKey, to: "IDLE" | "PARKED" | "CLEANING"): Promise<void> {
     await run(
       () => this
         .#sql`select give_back(${String(this.#identity.ownerId)}, ${String(ticketId)}, ${workspaceNumber(key.workspaceId)},
@@ -160,11 +161,12 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
 }
 
 interface GrantRow {
-  outcome: "granted" | "waiting" | "exhausted" | "gone" | "paused";
+  outcome: GrantOutcome["kind"];
+  elsewhere: string;
   place: number;
   workspace: string;
   granted_fence: string;
   granted_path: string;
   from_commit: string;
-  origin: "exact" | "idle" | "new";
+  origin: "exact" | "idle" | "new" | "bound";
 }

@@ -44,7 +44,8 @@ export class PostgresWorkspaces implements WorkspacePool {
              and (${filter.repository || null}::text is null or w.repository = ${filter.repository || null}::text)
              and (${filter.host || null}::text is null or w.host = ${filter.host || null}::text)
              and (${filter.holder || null}::text is null or l.holder = ${filter.holder || null}::text)
-             and (${filter.caller ?? null}::text is null or l.caller = ${filter.caller ?? null}::text)
+             and (${filter.caller ?? null}::text is null or coalesce(l.caller, w.bound_caller) = ${filter.caller ?? null}::text)
+             and (${filter.binding || null}::text is null or w.binding = ${filter.binding || null}::text)
              and (${key ? String(key.fence) : null}::bigint is null or l.lease_fence = ${key ? String(key.fence) : null}::bigint)
              and (${this.#sql.json(filter.labels ?? {})}::jsonb = '{}' or l.labels @> ${this.#sql.json(filter.labels ?? {})}::jsonb)
              and (${filter.states?.length ? `{${filter.states.join(",")}}` : null}::text[] is null
@@ -102,7 +103,8 @@ export class PostgresWorkspaces implements WorkspacePool {
       : (
           await run(
             () => this.#sql<{ id: string }[]>`
-              select id from workspace_rows where repository = ${selector.repository ?? null} and state <> 'RETIRED' order by id`,
+              select id from workspace_rows where repository = ${selector.repository ?? null} and state <> 'RETIRED'
+                 and (${selector.binding ?? null}::text is null or binding = ${selector.binding ?? null}::text) order by id`,
           )
         ).map((row) => workspaceName(row.id));
     const results: WorkspaceResult[] = [];
@@ -164,13 +166,13 @@ export class PostgresWorkspaces implements WorkspacePool {
 
   /** The named workspaces, or else the idle ones that the other selectors leave. */
   async #reclaimable(selector: ReclaimSelector): Promise<readonly string[]> {
-    const { repository, host, olderThanMs, workspaceIds } = selector;
+    const { repository, host, olderThanMs, includeParked, workspaceIds } = selector;
     if (selector.leaseIds.length > 0 && workspaceIds.length === 0) return [];
     if (workspaceIds.length === 0) {
       const rows = await run(
         () => this.#sql<{ id: string }[]>`
           select id from workspace_rows
-           where state = 'IDLE' and (${repository || null}::text is null or repository = ${repository || null}::text)
+           where (state = 'IDLE' or (state = 'PARKED' and ${includeParked}::bool)) and (${repository || null}::text is null or repository = ${repository || null}::text)
              and (${host || null}::text is null or host = ${host || null}::text)
              and idle_time <= clock_timestamp() - make_interval(secs => ${(olderThanMs ?? 0) / 1000}::float8)
            order by id`,

@@ -14,7 +14,7 @@ import { fromLease, fromWorkspace } from "./convert-workspace.js";
 const maxWaitMs = 24 * 3_600_000;
 
 export function toAcquireInput(request: AcquireRequest): AcquireInput {
-  const { requestId, repository, revision, host, holder, labels, branch, author, restoreSalvageId } = request;
+  const { requestId, repository, revision, host, holder, labels, branch, author, binding, restoreSalvageId } = request;
   return {
     requestId,
     repository,
@@ -26,6 +26,7 @@ export function toAcquireInput(request: AcquireRequest): AcquireInput {
     labels,
     maxStalenessMs: optionalMs(request.maxStaleness) ?? 0,
     branch,
+    binding,
     restoreSalvageId,
     ...(author ? { author: { name: author.name, email: author.email } } : {}),
   };
@@ -38,7 +39,8 @@ export function fromAcquired(acquired: Acquired, elapsedMs: number): AcquireResp
     lease: fromLease(grant.lease),
     leaseToken: token,
     workspace: fromWorkspace(grant.workspace),
-    resolvedCommit: grant.lease.commit,
+    resolvedCommit: grant.resolvedCommit,
+    lostSalvageId: grant.lostSalvageId,
     source: WorkspaceSource[grant.source],
     elapsed: fromMs(elapsedMs),
     timings: grant.timings.map(({ step, ms }) => ({ step, duration: fromMs(ms) })),

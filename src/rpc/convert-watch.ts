@@ -57,6 +57,7 @@ export function fromEvent(event: Event): EventMessage {
     labels: { ...event.labels },
     detail: event.detail,
     salvageId: event.salvageId,
+    binding: event.binding,
     eventTime: fromDate(event.time),
   });
   if (event.reason) message.reason = LeaseEndReason[event.reason];

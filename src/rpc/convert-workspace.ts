@@ -34,6 +34,7 @@ export function fromLease(lease: Lease): LeaseMessage {
     expireTime: fromDate(lease.expireTime),
     remaining: fromMs(lease.remainingMs),
     ttl: fromMs(lease.ttlMs),
+    binding: lease.binding,
   });
   if (lease.endTime) message.endTime = fromDate(lease.endTime);
   if (lease.endReason) message.endReason = LeaseEndReason[lease.endReason];
@@ -54,6 +55,7 @@ export function fromWorkspace(workspace: Workspace): WorkspaceMessage {
     fence: workspace.fence,
     createTime: fromDate(workspace.createTime),
     problem: workspace.problem,
+    binding: workspace.binding,
   });
   if (workspace.verifyTime) message.verifyTime = fromDate(workspace.verifyTime);
   if (workspace.idleTime) message.idleTime = fromDate(workspace.idleTime);

@@ -66,6 +66,7 @@ const requiredName = text({ max: 128, required: true });
 const holder = text({ max: 256 });
 const pageSize = whole(0, maxInt32);
 const leaseName = opaque(128);
+const binding = text({ max: 256 });
 
 function limits<D extends DescMessage>(
   desc: D,
@@ -163,6 +164,7 @@ const workspaceRequests = [
       branch: text({ max: 255, fault: branchFault }),
       author,
       restoreSalvageId: text({ max: 64 }),
+      binding,
     },
     ({ branch, restoreSalvageId }, report) => {
       if (branch && restoreSalvageId) report("branch", "is given together with restore_salvage_id");
@@ -184,6 +186,7 @@ const workspaceRequests = [
       labels,
       workspaceId: name,
       leaseId: name,
+      binding,
       states: list({ max: 32, each: oneOf(WorkspaceStateSchema, "refused") }),
       pageSize,
       pageToken: any,
@@ -195,16 +198,18 @@ const workspaceRequests = [
     repository: name,
     host: name,
     olderThan: duration,
+    includeParked: any,
     leaseIds: list({ max: 1000, each: requiredName }),
     workspaceIds: list({ max: 1000, each: requiredName }),
     dryRun: any,
   }),
   limits(
     ResetRequestSchema,
-    { workspaceId: name, repository: name, expectedFence: atLeast(0n), force: any, abandonWork: any },
+    { workspaceId: name, repository: name, binding, expectedFence: atLeast(0n), force: any, abandonWork: any },
     (message, report) => {
       const { workspaceId, repository, expectedFence, abandonWork } = message;
       if (workspaceId && repository) report("repository", "is given together with workspace_id");
+      if (message.binding && !repository) report("binding", "needs repository");
       if (expectedFence !== 0n && !workspaceId) report("expected_fence", "needs workspace_id");
       if (abandonWork && !(workspaceId && expectedFence > 0n)) {
         report("abandon_work", "needs workspace_id and expected_fence");

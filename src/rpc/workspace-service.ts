@@ -9,7 +9,6 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   type AcquireRequest,
   type AcquireResponse,
-  Disposition,
   type ListActiveRequest,
   ListActiveRequestSchema,
   type ReclaimRequest,
@@ -22,7 +21,7 @@ import type { ReclaimSelector, ResetSelector, WorkspaceFilter } from "../ports/l
 import type { Acquired, Workspaces } from "../service/services.js";
 import { arrivalKey, callContext } from "./call.js";
 import { fromAcquired, toAcquireInput } from "./convert-acquire.js";
-import { fromReleased } from "./convert-release.js";
+import { fromReleased, toDisposition } from "./convert-release.js";
 import { optionalMs } from "./convert-time.js";
 import { fromWatchItem, toWatchInput } from "./convert-watch.js";
 import { fromLease, fromResult, fromWorkspace, toStates } from "./convert-workspace.js";
@@ -39,7 +38,7 @@ export function workspaceService(workspaces: Workspaces, log: Log): ServiceImpl<
       const input = {
         leaseId,
         token: leaseToken,
-        disposition: disposition === Disposition.DISCARD ? ("DISCARD" as const) : ("CLEAN" as const),
+        disposition: toDisposition(disposition),
         waitForClean,
       };
       return fromReleased(await workspaces.release(input, callContext(context)));
@@ -107,6 +106,7 @@ function toFilter({
   labels,
   workspaceId,
   leaseId,
+  binding,
   states,
 }: ListActiveRequest): WorkspaceFilter {
   return {
@@ -116,27 +116,37 @@ function toFilter({
     ...(Object.keys(labels).length > 0 && { labels }),
     ...(workspaceId && { workspaceId }),
     ...(leaseId && { leaseId }),
+    ...(binding && { binding }),
     states: states.length > 0 ? toStates(states) : ["LEASED"],
   };
 }
 
 function toReclaimSelector(request: ReclaimRequest): ReclaimSelector {
-  const { repository, host, leaseIds, workspaceIds, dryRun } = request;
+  const { repository, host, includeParked, leaseIds, workspaceIds, dryRun } = request;
   const olderThanMs = optionalMs(request.olderThan);
   return {
     ...(repository && { repository }),
     ...(host && { host }),
     ...(olderThanMs !== undefined && { olderThanMs }),
+    includeParked,
     leaseIds,
     workspaceIds,
     dryRun,
   };
 }
 
-function toResetSelector({ workspaceId, repository, expectedFence, force, abandonWork }: ResetRequest): ResetSelector {
+function toResetSelector({
+  workspaceId,
+  repository,
+  binding,
+  expectedFence,
+  force,
+  abandonWork,
+}: ResetRequest): ResetSelector {
   return {
     ...(workspaceId && { workspaceId }),
     ...(repository && { repository }),
+    ...(binding && { binding }),
     ...(expectedFence > 0n && { expectedFence }),
     force,
     abandonWork,

@@ -14,7 +14,7 @@ import { asFailure, Failure, fromRecord } from "../domain/failure.js";
 import { grantTtl, leaseId, type TtlBounds } from "../domain/lease.js";
 import { mintToken, type TokenSecret } from "../domain/lease-token.js";
 import type { Repository } from "../domain/repository.js";
-import type { HostOwnership, HostStore } from "../ports/host-store.js";
+import type { BindingOf, HostOwnership, HostStore } from "../ports/host-store.js";
 import type { Grant, SalvageWish, TicketDesk, TicketSpec } from "../ports/lease-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Granting } from "./granting.js";
@@ -58,7 +58,10 @@ export class Acquiring {
     if (draining.aborted) throw drainingFailure();
     const repository = await this.#deps.registry.forAcquire(input.repository, call);
     const restore = wishOf(input, call);
-    const host = await this.#host(restore ? await this.#hostOf(restore, repository, input) : input.host, repository);
+    const host = await this.#host(restore ? await this.#hostOf(restore, repository, input) : input.host, repository, {
+      caller: call.caller.name,
+      key: input.binding,
+    });
     const spec = this.#spec(input, restore);
     const ours = host.id === ownership.host.id && ownership.owner;
     const foreseen = ours ? granting.foresee(repository, spec) : undefined;
@@ -114,7 +117,7 @@ export class Acquiring {
     if (await desk.endUndelivered(ticketId)) wake.hint();
   }
 
-  async #host(name: string, repository: Repository): Promise<{ id: number; name: string }> {
+  async #host(name: string, repository: Repository, binding: BindingOf): Promise<{ id: number; name: string }> {
     const { hosts, ownership } = this.#deps;
     if (name === "" || name === ownership.host.name) {
       if (ownership.owner) return ownership.host;
@@ -123,7 +126,7 @@ export class Acquiring {
       throw hostUnavailable(ownership.host.name);
     }
     if (name === "*") {
-      const chosen = await hosts.choose(repository.id);
+      const chosen = await hosts.choose(repository.id, binding);
       if (!chosen) throw hostUnavailable("*");
       return chosen;
     }
@@ -134,7 +137,7 @@ export class Acquiring {
   }
 
   #spec(input: AcquireInput, restore: SalvageWish | undefined): TicketSpec {
-    const { revision, holder, labels, maxStalenessMs, branch, author } = input;
+    const { revision, holder, labels, maxStalenessMs, branch, author, binding } = input;
     const ttlMs = grantTtl(input.ttlMs, this.#deps.ttl);
     return {
       revision,
@@ -144,6 +147,7 @@ export class Acquiring {
       maxStalenessMs,
       branch,
       mayWait: input.waitMs > 0,
+      binding,
       ...(author ? { author } : {}),
       ...(restore ? { restore } : {}),
     };
@@ -262,6 +266,7 @@ function digestOf(repository: Repository, input: AcquireInput, spec: TicketSpec)
     labels,
     // absent otherwise, so that a request is the same to servers that know of no salvages
     ...(spec.restore ? [spec.restore.salvageId] : []),
+    ...(spec.binding ? [{ binding: spec.binding }] : []),
   ];
   return createHash("sha256").update(JSON.stringify(fields)).digest("hex");
 }

@@ -9,13 +9,12 @@
 import { asFailure, Failure, toRecord } from "../domain/failure.js";
 import type { Repository } from "../domain/repository.js";
 import type { Salvage } from "../domain/salvage.js";
-import type { CheckoutTarget, GitEngine } from "../ports/git-engine.js";
 import type { HostOwnership } from "../ports/host-store.js";
-import type { Grant, GrantOutcome, Ticket, TicketBoard, TicketSpec, Timing } from "../ports/lease-store.js";
+import type { Grant, Ticket, TicketBoard, TicketSpec, Timing } from "../ports/lease-store.js";
 import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { Wake } from "../ports/wake.js";
-import type { Cleaning } from "./cleaning.js";
+import { BrokenBinding, type Granted, type Handover, timed } from "./handover.js";
 import type { Mirrors, Wanted } from "./mirrors.js";
 import type { Places } from "./places.js";
 import { QueueLine } from "./queue-line.js";
@@ -27,16 +26,13 @@ export interface GrantingDependencies {
   readonly repositories: RepositoryStore;
   readonly mirrors: Mirrors;
   readonly salvages: Salvages;
-  readonly cleaning: Cleaning;
-  readonly git: GitEngine;
+  readonly handover: Handover;
   readonly places: Places;
   readonly ownership: HostOwnership;
   readonly seats: Seats;
   readonly wake: Wake;
   readonly log: Logger;
 }
-
-type Granted = Extract<GrantOutcome, { kind: "granted" }>;
 
 /** What the caller's side knows of a ticket that it has just opened, so that it need not be read again. */
 export interface Foreseen {
@@ -151,7 +147,8 @@ export class Granting {
     const timings: Timing[] = [];
     const repository = foreseen?.repository ?? (await this.#deps.repositories.byId(ticket.repositoryId));
     if (!repository || repository.removing) throw new Failure("REPOSITORY_NOT_FOUND", "the repository was removed");
-    const salvage = await this.#salvage(ticket, repository);
+    let salvage = await this.#salvage(ticket, repository);
+    let lostSalvageId = "";
     const wanted = await timed(
       timings,
       "resolve",
@@ -163,8 +160,12 @@ export class Granting {
       this.#granted.set(ticket.ticketId, granted.key);
       this.#tookAhead ||= repository.minIdle > 0;
       try {
+        if (lostSalvageId !== "") salvage ??= await this.#deps.salvages.found(lostSalvageId);
         return await this.#deliver(ticket, repository, wanted, granted, timings, salvage);
       } catch (error) {
+        // what is left of it is salvaged, and brought back to the workspace that takes its place
+        if (error instanceof BrokenBinding)
+          lostSalvageId = await this.#deps.salvages.expectedOf(granted.key.workspaceId);
         await this.#deps.board.giveBack(ticket.ticketId, granted.key, "CLEANING");
         this.#deps.log.warn(
           { err: error, workspace: granted.key.workspaceId, attempt },
@@ -219,10 +220,14 @@ export class Granting {
       if (outcome.kind === "gone") return undefined;
       if (outcome.kind === "paused") throw new Failure("REPOSITORY_PAUSED", "the repository is paused");
       if (outcome.kind === "exhausted") throw poolExhausted(outcome.position);
-      await timed(timings, "wait", () => line.turn(ticket.ticketId, signal));
+      if (outcome.kind === "in-use") throw bindingInUse(ticket.spec.binding);
+      if (outcome.kind === "elsewhere") throw bindingElsewhere(ticket.spec.binding, outcome.host);
+      const isAside = outcome.kind !== "waiting";
+      await timed(timings, "wait", () => (isAside ? line.aside(signal) : line.turn(ticket.ticketId, signal)));
     }
   }
 
+  /** Makes the workspace what was asked for, and mints the lease. */
   async #deliver(
     ticket: Ticket,
     repository: Repository,
@@ -231,42 +236,23 @@ export class Granting {
     timings: Timing[],
     salvage: Salvage | undefined,
   ): Promise<Grant | undefined> {
-    const { board, git, cleaning, places, salvages } = this.#deps;
-    const { branch, author } = ticket.spec;
-    const plain = !branch && !author && !salvage;
-    const present =
-      granted.source !== "new" && (await timed(timings, "check", () => git.workspaceExists(granted.path)));
-    const untouched = granted.source === "exact" && plain && present;
-    const target: CheckoutTarget = { ...wanted.resolved, tracking: wanted.resolved.head !== "" };
-    if (!untouched) {
-      const request = {
-        mirror: places.mirror(repository),
-        path: granted.path,
-        trustedIndex: places.trustedIndex(granted.key.workspaceId),
-        origin: repository.url,
-        objectStorage: repository.objectStorage,
-        target,
-        ...(branch ? { branch } : {}),
-        ...(author ? { author } : {}),
-      };
-      // what was idle has been verified since its last holder, and is only moved
-      await timed(timings, "prepare", () =>
-        present ? git.prepareWorkspace({ ...request, from: granted.from }) : cleaning.make(request),
-      );
-    }
+    const { board, handover, salvages } = this.#deps;
+    const source = await handover.prepare(ticket.spec, repository, wanted, granted, timings, salvage !== undefined);
     if (salvage) await timed(timings, "restore", () => salvages.restore(salvage, granted.path));
+    const { resolved, mirror } = wanted;
+    const { branch } = ticket.spec;
     const grant = await board.activate({
       ticketId: ticket.ticketId,
       key: granted.key,
-      commit: wanted.resolved.commit,
-      head: branch ? `refs/heads/${branch}` : wanted.resolved.head,
-      refsVersion: wanted.mirror.refsVersion,
-      source: !present ? "CREATED" : granted.source === "exact" ? "WARM" : "REUSED",
+      commit: resolved.commit,
+      head: branch ? `refs/heads/${branch}` : resolved.head,
+      refsVersion: mirror.refsVersion,
+      source: source.told,
       timings,
-      ...(wanted.mirror.fetchTime ? { fetchTime: wanted.mirror.fetchTime } : {}),
+      ...(mirror.fetchTime ? { fetchTime: mirror.fetchTime } : {}),
     });
     // nobody waits for it any more: it is free again, and where its files were changed, cleaned first
-    if (!grant) await board.giveBack(ticket.ticketId, granted.key, untouched ? "IDLE" : "CLEANING");
+    if (!grant) await board.giveBack(ticket.ticketId, granted.key, source.unwanted);
     return grant;
   }
 
@@ -284,11 +270,13 @@ export function poolExhausted(position: number): Failure {
   });
 }
 
-async function timed<T>(timings: Timing[], step: string, action: () => Promise<T>): Promise<T> {
-  const start = performance.now();
-  try {
-    return await action();
-  } finally {
-    timings.push({ step, ms: performance.now() - start });
-  }
+function bindingInUse(binding: string): Failure {
+  const message = "another lease has the workspace of this binding, or what it held is being salvaged";
+  return new Failure("BINDING_IN_USE", message, { metadata: { binding }, retryAfterMs: 1_000 });
+}
+
+function bindingElsewhere(binding: string, host: string): Failure {
+  return new Failure("BINDING_ELSEWHERE", `the workspace of this binding is on host ${host}`, {
+    metadata: { binding, host },
+  });
 }

@@ -18,7 +18,7 @@ import type { Wake } from "../ports/wake.js";
 import { type Acquiring, type AcquiringDependencies, leaseLost } from "./acquiring.js";
 import type { Heartbeats } from "./heartbeats.js";
 import type { Keeper } from "./keeper.js";
-import { repositoryNotFound } from "./registry.js";
+import { fieldInvalid, repositoryNotFound } from "./registry.js";
 import type {
   Acquired,
   AcquireInput,
@@ -72,11 +72,19 @@ export class Leasing implements Workspaces {
   async release(input: ReleaseInput, call: CallContext): Promise<Released> {
     const { leases, salvages } = this.#deps;
     const key = await this.#verified(input.leaseId, input.token, call);
-    const ended = await leases.end(key, "RELEASED", input.disposition);
+    const isPark = input.disposition === "PARK";
+    if (isPark) await this.#checkBound(key);
+    const reason = isPark ? "PARKED" : "RELEASED";
+    const ended = await leases.end(key, reason, input.disposition);
     if (ended.kind === "unknown") throw leaseLost("", input.leaseId);
-    if (ended.kind === "already" && ended.reason !== "RELEASED") throw leaseLost(ended.reason, input.leaseId);
+    const wasReleased = ended.reason === "RELEASED" || ended.reason === "PARKED";
+    if (ended.kind === "already" && !wasReleased) throw leaseLost(ended.reason, input.leaseId);
     if (ended.kind === "ended") this.#workIsDue();
     const alreadyReleased = ended.kind === "already";
+    // its work stays where it is
+    if (ended.workspace.state === "PARKED") {
+      return { workspace: ended.workspace, alreadyReleased, fate: { kind: "none" } };
+    }
     if (!input.waitForClean && !alreadyReleased) {
       return { workspace: ended.workspace, alreadyReleased, fate: { kind: "pending" } };
     }
@@ -125,6 +133,13 @@ export class Leasing implements Workspaces {
     const caller = limitedTo(call.caller);
     const filter = caller === undefined ? input.filter : { ...input.filter, caller };
     return this.#deps.watching.watch({ ...input, filter }, call);
+  }
+
+  async #checkBound(key: LeaseKey): Promise<void> {
+    const lease = await this.#deps.leases.find(key);
+    if (lease && lease.binding === "") {
+      throw fieldInvalid({ field: "disposition", description: "PARK needs a lease with a binding" });
+    }
   }
 
   #workIsDue(): void {

@@ -1,8 +1,10 @@
 /**
  * Owns the order in which waiting tickets of one queue ask again.
  *
- * Invariant: only the first of a line is woken; when it leaves, for whatever reason, the next one is. So a freed workspace
- * costs one question to the store, not one for each that waits.
+ * Invariants:
+ * 1. Only the first of a line is woken; when it leaves, for whatever reason, the next one is. So a freed workspace costs
+ *    one question to the store, not one for each that waits.
+ * 2. Who waits for something of its own stands aside: it is woken whenever anything changes, and holds nobody up.
  */
 interface Waiter {
   readonly ticketId: bigint;
@@ -11,6 +13,7 @@ interface Waiter {
 
 export class QueueLine {
   readonly #waiters: Waiter[] = [];
+  readonly #aside = new Set<() => void>();
 
   /** Resolves when it is this ticket's turn to ask, or the signal aborts. */
   turn(ticketId: bigint, signal: AbortSignal): Promise<void> {
@@ -31,12 +34,27 @@ export class QueueLine {
     });
   }
 
+  /** Resolves when something may have changed, or the signal aborts. */
+  aside(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        signal.removeEventListener("abort", wake);
+        this.#aside.delete(wake);
+        resolve();
+      };
+      this.#aside.add(wake);
+      signal.addEventListener("abort", wake, { once: true });
+      if (signal.aborted) wake();
+    });
+  }
+
   /** Something may have become free. */
   wakeFirst(): void {
+    for (const wake of [...this.#aside]) wake();
     this.#waiters[0]?.wake();
   }
 
   get length(): number {
-    return this.#waiters.length;
+    return this.#waiters.length + this.#aside.size;
   }
 }

@@ -57,6 +57,16 @@ export class Salvages {
     return salvage;
   }
 
+  /** The id of what the newest lease of a workspace left, saved or not. */
+  async expectedOf(workspaceId: string): Promise<string> {
+    return (await this.#deps.store.workLeft(workspaceId)).salvageId;
+  }
+
+  /** Undefined if there is none. */
+  found(salvageId: string): Promise<Salvage | undefined> {
+    return this.#deps.store.find(salvageId);
+  }
+
   /** Brings a salvage back to a prepared workspace of this host. */
   async restore(salvage: Salvage, path: string): Promise<void> {
     const { git, places, log } = this.#deps;

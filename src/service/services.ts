@@ -38,6 +38,8 @@ export interface AcquireInput {
   readonly maxStalenessMs: number;
   readonly branch: string;
   readonly author?: { readonly name: string; readonly email: string };
+  /** The caller's key for the workspace; empty: none. */
+  readonly binding: string;
   /** Empty: nothing is restored. */
   readonly restoreSalvageId: string;
 }

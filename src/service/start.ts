@@ -18,6 +18,7 @@ import { Acquiring } from "./acquiring.js";
 import { AdministrationService } from "./administration.js";
 import { Cleaning } from "./cleaning.js";
 import { Granting } from "./granting.js";
+import { Handover } from "./handover.js";
 import { Heartbeats } from "./heartbeats.js";
 import { Keeper } from "./keeper.js";
 import { Leasing } from "./leasing.js";
@@ -104,8 +105,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     repositories,
     mirrors,
     salvages,
-    cleaning,
-    git,
+    handover: new Handover({ git, cleaning, places, log }),
     places,
     ownership,
     seats,

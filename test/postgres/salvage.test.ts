@@ -112,7 +112,7 @@ test("G2 only what is settled, abandoned or never leased may be destroyed withou
   const claimed = await claimOne();
   expect(claimed.guardWork).toBe(true);
   await store.work.finishWork(claimed.key, { kind: "quarantined", path: "", problem: "too big" });
-  await store.pool.reclaim({ workspaceIds: [workspace.id], leaseIds: [], dryRun: false });
+  await store.pool.reclaim({ workspaceIds: [workspace.id], leaseIds: [], includeParked: false, dryRun: false });
   const removal = await claimOne();
   expect(removal).toMatchObject({ kind: "remove", guardWork: true });
   await store.work.finishWork(removal.key, { kind: "quarantined", path: "", problem: "too big" });

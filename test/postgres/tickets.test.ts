@@ -36,7 +36,16 @@ test("G3 the request id of a living lease finds that lease, and of an ended one 
       digest: "d",
       repositoryId: fixture.repository.id,
       hostId: store.ownership.host.id,
-      spec: { revision: "", holder: "", labels: {}, ttlMs: 1, maxStalenessMs: 0, branch: "", mayWait: true },
+      spec: {
+        revision: "",
+        holder: "",
+        labels: {},
+        ttlMs: 1,
+        maxStalenessMs: 0,
+        branch: "",
+        binding: "",
+        mayWait: true,
+      },
     });
   const replay = await again();
   expect(replay.kind === "leased" && replay.grant.lease.fence).toBe(made?.lease.fence);
@@ -53,7 +62,16 @@ test("G3 a request id is its caller's own", async () => {
       digest: caller,
       repositoryId: fixture.repository.id,
       hostId: fixture.store.ownership.host.id,
-      spec: { revision: "", holder: "", labels: {}, ttlMs: 1, maxStalenessMs: 0, branch: "", mayWait: true },
+      spec: {
+        revision: "",
+        holder: "",
+        labels: {},
+        ttlMs: 1,
+        maxStalenessMs: 0,
+        branch: "",
+        binding: "",
+        mayWait: true,
+      },
     });
   expect((await open("alice")).kind).toBe("opened");
   expect((await open("bob")).kind).toBe("opened");

@@ -89,7 +89,7 @@ test("G1 what is leased, quarantined or not there is not looked at; a removal co
   const id = await idle();
   const begun = await store.pool.beginVerification(id);
   if (begun.kind !== "begun") throw new Error(begun.kind);
-  await store.pool.reclaim({ leaseIds: [], workspaceIds: [id], dryRun: false });
+  await store.pool.reclaim({ leaseIds: [], workspaceIds: [id], includeParked: false, dryRun: false });
   expect(await store.pool.verification(id, begun.fence)).toEqual({ kind: "lost" });
   const work = await claimed();
   expect(work).toMatchObject({ kind: "remove", key: { workspaceId: id } });

@@ -34,6 +34,7 @@ export const lease: Lease = {
   acquireTime: time,
   expireTime: new Date(time.getTime() + 60_000),
   remainingMs: 59_999.5,
+  binding: "desk",
   ttlMs: 60_000,
 };
 
@@ -47,6 +48,7 @@ export const workspace: Workspace = {
   fence: 4n,
   commit: "a".repeat(40),
   head: "refs/heads/main",
+  binding: "desk",
   problem: "",
   createTime: time,
   lease,
@@ -65,6 +67,7 @@ export function event(revision: bigint, detail = ""): Event {
     holder: "tester",
     caller: "",
     labels: {},
+    binding: "desk",
     salvageId: "",
     detail,
     time,
@@ -102,7 +105,7 @@ const settings: RepositorySettings = {
 export const overview: RepositoryOverview = {
   repository: { ...settings, id: 1, name: "demo", removing: false, createTime: time },
   mirror: { state: "READY", problem: "", defaultBranch: "main", refsVersion: 1n, fetchTime: time },
-  counts: { preparing: 0, idle: 1, leased: 2, cleaning: 0, quarantined: 0 },
+  counts: { preparing: 0, idle: 1, leased: 2, cleaning: 0, quarantined: 0, parked: 4 },
 };
 
 /** What the service was asked, newest last. */
@@ -149,6 +152,8 @@ export class InMemoryServices implements Services {
         lease,
         workspace,
         source: "WARM" as const,
+        resolvedCommit: lease.commit,
+        lostSalvageId: "s17.3",
         fetchTime: time,
         timings: [{ step: "grant", ms: 1.5 }],
       };

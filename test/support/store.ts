@@ -72,6 +72,7 @@ export async function openTicket(
   store = fixture.store,
   requestId = "",
   mayWait = true,
+  binding = "",
 ): Promise<bigint> {
   const opened = await store.tickets.open({
     caller: "",
@@ -79,7 +80,7 @@ export async function openTicket(
     digest: "d",
     repositoryId: fixture.repository.id,
     hostId: fixture.store.ownership.host.id,
-    spec: { revision: "", holder: "test", labels: {}, ttlMs: 60_000, maxStalenessMs: 0, branch: "", mayWait },
+    spec: { revision: "", holder: "test", labels: {}, ttlMs: 60_000, maxStalenessMs: 0, branch: "", binding, mayWait },
   });
   if (opened.kind === "reused") throw new Error("the request id was used before");
   return opened.ticketId;

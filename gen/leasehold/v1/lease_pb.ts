@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file leasehold/v1/lease.proto.
  */
 export const file_leasehold_v1_lease: GenFile = /*@__PURE__*/
-  fileDesc("ChhsZWFzZWhvbGQvdjEvbGVhc2UucHJvdG8SDGxlYXNlaG9sZC52MSKbBAoFTGVhc2USEAoIbGVhc2VfaWQYASABKAkSFAoMd29ya3NwYWNlX2lkGAIgASgJEg0KBWZlbmNlGAMgASgDEhIKCnJlcG9zaXRvcnkYBCABKAkSDAoEaG9zdBgFIAEoCRIQCghyZXZpc2lvbhgGIAEoCRIOCgZjb21taXQYByABKAkSDgoGaG9sZGVyGAggASgJEg4KBmNhbGxlchgJIAEoCRIvCgZsYWJlbHMYCiADKAsyHy5sZWFzZWhvbGQudjEuTGVhc2UuTGFiZWxzRW50cnkSMAoMYWNxdWlyZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoJcmVtYWluaW5nGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3R0bBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoKZW5kX3JlYXNvbhgQIAEoDjIcLmxlYXNlaG9sZC52MS5MZWFzZUVuZFJlYXNvbhotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBKsgBCg5MZWFzZUVuZFJlYXNvbhIgChxMRUFTRV9FTkRfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZTEVBU0VfRU5EX1JFQVNPTl9SRUxFQVNFRBABEhwKGExFQVNFX0VORF9SRUFTT05fRVhQSVJFRBACEh4KGkxFQVNFX0VORF9SRUFTT05fUkVDTEFJTUVEEAMSGgoWTEVBU0VfRU5EX1JFQVNPTl9SRVNFVBAEEhsKF0xFQVNFX0VORF9SRUFTT05fRkFJTEVEEAViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChhsZWFzZWhvbGQvdjEvbGVhc2UucHJvdG8SDGxlYXNlaG9sZC52MSKsBAoFTGVhc2USEAoIbGVhc2VfaWQYASABKAkSFAoMd29ya3NwYWNlX2lkGAIgASgJEg0KBWZlbmNlGAMgASgDEhIKCnJlcG9zaXRvcnkYBCABKAkSDAoEaG9zdBgFIAEoCRIQCghyZXZpc2lvbhgGIAEoCRIOCgZjb21taXQYByABKAkSDgoGaG9sZGVyGAggASgJEg4KBmNhbGxlchgJIAEoCRIvCgZsYWJlbHMYCiADKAsyHy5sZWFzZWhvbGQudjEuTGVhc2UuTGFiZWxzRW50cnkSMAoMYWNxdWlyZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoJcmVtYWluaW5nGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3R0bBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoKZW5kX3JlYXNvbhgQIAEoDjIcLmxlYXNlaG9sZC52MS5MZWFzZUVuZFJlYXNvbhIPCgdiaW5kaW5nGBQgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEq5QEKDkxlYXNlRW5kUmVhc29uEiAKHExFQVNFX0VORF9SRUFTT05fVU5TUEVDSUZJRUQQABIdChlMRUFTRV9FTkRfUkVBU09OX1JFTEVBU0VEEAESHAoYTEVBU0VfRU5EX1JFQVNPTl9FWFBJUkVEEAISHgoaTEVBU0VfRU5EX1JFQVNPTl9SRUNMQUlNRUQQAxIaChZMRUFTRV9FTkRfUkVBU09OX1JFU0VUEAQSGwoXTEVBU0VfRU5EX1JFQVNPTl9GQUlMRUQQBRIbChdMRUFTRV9FTkRfUkVBU09OX1BBUktFRBAGYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The exclusive right of one holder to one workspace, for as long as it is renewed.
@@ -68,7 +68,7 @@ export type Lease = Message<"leasehold.v1.Lease"> & {
   revision: string;
 
   /**
-   * Full id of the commit that was checked out.
+   * Full id of the commit that was checked out; of a workspace that came back to its binding, when it was made.
    *
    * @generated from field: string commit = 7;
    */
@@ -139,6 +139,13 @@ export type Lease = Message<"leasehold.v1.Lease"> & {
    * @generated from field: leasehold.v1.LeaseEndReason end_reason = 16;
    */
   endReason: LeaseEndReason;
+
+  /**
+   * The caller's key that it was acquired with; empty without one.
+   *
+   * @generated from field: string binding = 20;
+   */
+  binding: string;
 };
 
 /**
@@ -195,6 +202,13 @@ export enum LeaseEndReason {
    * @generated from enum value: LEASE_END_REASON_FAILED = 5;
    */
   FAILED = 5,
+
+  /**
+   * Its holder released it and left the files for its binding.
+   *
+   * @generated from enum value: LEASE_END_REASON_PARKED = 6;
+   */
+  PARKED = 6,
 }
 
 /**

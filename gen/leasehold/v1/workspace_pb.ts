@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file leasehold/v1/workspace.proto.
  */
 export const file_leasehold_v1_workspace: GenFile = /*@__PURE__*/
-  fileDesc("ChxsZWFzZWhvbGQvdjEvd29ya3NwYWNlLnByb3RvEgxsZWFzZWhvbGQudjEihAMKCVdvcmtzcGFjZRIUCgx3b3Jrc3BhY2VfaWQYASABKAkSEgoKcmVwb3NpdG9yeRgCIAEoCRIMCgRob3N0GAMgASgJEgwKBHBhdGgYBCABKAkSKwoFc3RhdGUYBSABKA4yHC5sZWFzZWhvbGQudjEuV29ya3NwYWNlU3RhdGUSDwoHdmVyc2lvbhgGIAEoAxIOCgZjb21taXQYByABKAkSDgoGYnJhbmNoGAggASgJEg0KBWZlbmNlGAkgASgDEi8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglpZGxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiIKBWxlYXNlGAwgASgLMhMubGVhc2Vob2xkLnYxLkxlYXNlEg8KB3Byb2JsZW0YDSABKAkSLwoLdmVyaWZ5X3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKuIBCg5Xb3Jrc3BhY2VTdGF0ZRIfChtXT1JLU1BBQ0VfU1RBVEVfVU5TUEVDSUZJRUQQABIdChlXT1JLU1BBQ0VfU1RBVEVfUFJFUEFSSU5HEAESGAoUV09SS1NQQUNFX1NUQVRFX0lETEUQAhIaChZXT1JLU1BBQ0VfU1RBVEVfTEVBU0VEEAMSHAoYV09SS1NQQUNFX1NUQVRFX0NMRUFOSU5HEAQSHwobV09SS1NQQUNFX1NUQVRFX1FVQVJBTlRJTkVEEAUSGwoXV09SS1NQQUNFX1NUQVRFX1JFVElSRUQQBmIGcHJvdG8z", [file_google_protobuf_timestamp, file_leasehold_v1_lease]);
+  fileDesc("ChxsZWFzZWhvbGQvdjEvd29ya3NwYWNlLnByb3RvEgxsZWFzZWhvbGQudjEilQMKCVdvcmtzcGFjZRIUCgx3b3Jrc3BhY2VfaWQYASABKAkSEgoKcmVwb3NpdG9yeRgCIAEoCRIMCgRob3N0GAMgASgJEgwKBHBhdGgYBCABKAkSKwoFc3RhdGUYBSABKA4yHC5sZWFzZWhvbGQudjEuV29ya3NwYWNlU3RhdGUSDwoHdmVyc2lvbhgGIAEoAxIOCgZjb21taXQYByABKAkSDgoGYnJhbmNoGAggASgJEg0KBWZlbmNlGAkgASgDEi8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglpZGxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiIKBWxlYXNlGAwgASgLMhMubGVhc2Vob2xkLnYxLkxlYXNlEg8KB3Byb2JsZW0YDSABKAkSLwoLdmVyaWZ5X3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2JpbmRpbmcYFCABKAkq/gEKDldvcmtzcGFjZVN0YXRlEh8KG1dPUktTUEFDRV9TVEFURV9VTlNQRUNJRklFRBAAEh0KGVdPUktTUEFDRV9TVEFURV9QUkVQQVJJTkcQARIYChRXT1JLU1BBQ0VfU1RBVEVfSURMRRACEhoKFldPUktTUEFDRV9TVEFURV9MRUFTRUQQAxIcChhXT1JLU1BBQ0VfU1RBVEVfQ0xFQU5JTkcQBBIfChtXT1JLU1BBQ0VfU1RBVEVfUVVBUkFOVElORUQQBRIbChdXT1JLU1BBQ0VfU1RBVEVfUkVUSVJFRBAGEhoKFldPUktTUEFDRV9TVEFURV9QQVJLRUQQB2IGcHJvdG8z", [file_google_protobuf_timestamp, file_leasehold_v1_lease]);
 
 /**
  * One full, independent clone of a repository on one host.
@@ -96,7 +96,7 @@ export type Workspace = Message<"leasehold.v1.Workspace"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * Since when it has been idle; set only while it is idle.
+   * Since when it has been idle or parked; set only while it is.
    *
    * @generated from field: google.protobuf.Timestamp idle_time = 11;
    */
@@ -123,6 +123,13 @@ export type Workspace = Message<"leasehold.v1.Workspace"> & {
    * @generated from field: google.protobuf.Timestamp verify_time = 14;
    */
   verifyTime?: Timestamp | undefined;
+
+  /**
+   * The key that it is bound to, see AcquireRequest. Set while a lease with it lives, while it is parked, and until its work is salvaged.
+   *
+   * @generated from field: string binding = 20;
+   */
+  binding: string;
 };
 
 /**
@@ -187,6 +194,14 @@ export enum WorkspaceState {
    * @generated from enum value: WORKSPACE_STATE_RETIRED = 6;
    */
   RETIRED = 6,
+
+  /**
+   * Its last lease has ended and its files are kept as they are, for its binding. Counts against `max_workspaces`; the one that
+   * was parked first is salvaged and given up when there is no other room.
+   *
+   * @generated from enum value: WORKSPACE_STATE_PARKED = 7;
+   */
+  PARKED = 7,
 }
 
 /**

@@ -16,6 +16,7 @@ import { toFault } from "./fault.js";
 import { cloneMirror, fetchMirror } from "./mirror.js";
 import { inspectMirror } from "./mirror-check.js";
 import { prepareWorkspace } from "./prepare.js";
+import { refreshWorkspace } from "./refresh.js";
 import { resolveRevision } from "./resolve.js";
 import { restoreSalvage } from "./restore.js";
 import { salvageWork } from "./salvage.js";
@@ -30,6 +31,7 @@ const operations: Operations = {
   inspectMirror,
   resolve: resolveRevision,
   prepareWorkspace,
+  refreshWorkspace,
   cleanWorkspace,
   discardWorkspace,
   verifyWorkspace,

@@ -163,7 +163,7 @@ it("D4 Reset and Reclaim know bindings and parked workspaces", async () => {
   });
 });
 
-it("D1 PARK without a binding is refused and ends nothing; a kill -9 of the server parks nobody's work away", async () => {
+it("D1 PARK without a binding is refused and ends nothing; twice is once, and its two events say so", async () => {
   const plain = await acquire({ binding: "" });
   expect(await refusal(release(plain))).toMatchObject({ code: Code.InvalidArgument, reason: "FIELD_INVALID" });
   await release(plain, Disposition.CLEAN);

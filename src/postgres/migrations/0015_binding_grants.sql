@@ -1,0 +1,235 @@
+-- Owns how bindings are granted, waited for, evicted and given back.
+
+-- guard_work stays: only what was parked has it
+create or replace function give_back(p_server bigint, p_ticket bigint, p_workspace bigint, p_fence bigint, p_to text) returns bool
+language plpgsql as $$
+declare
+  w workspaces;
+begin
+  perform lock_workspace(p_workspace);
+  update workspaces x set state = p_to, worker = null, claim_time = null,
+         idle_time = case when p_to = 'IDLE' then clock_timestamp() end,
+         fence = x.fence + 1
+   where x.id = p_workspace and x.fence = p_fence and x.worker = p_server and x.state = 'PREPARING' returning * into w;
+  if not found then return false; end if;
+  perform emit_workspace(case p_to when 'IDLE' then 'WORKSPACE_READY' when 'PARKED' then 'WORKSPACE_PARKED' else 'WORKSPACE_CLAIMED' end,
+                         w, 'PREPARING', 'given back');
+  update tickets set state = 'OPEN', workspace_id = null, fence = null
+   where id = p_ticket and state = 'GRANTED' and workspace_id = p_workspace and fence = p_fence;
+  return true;
+end $$;
+
+create or replace function leave_ticket(p_server bigint, p_ticket bigint, p_forget bool, out place int, out gone bool)
+language plpgsql as $$
+declare
+  t tickets;
+begin
+  place := 0;
+  select * into t from tickets where id = p_ticket for update;
+  gone := not found;
+  if gone or t.server_id is distinct from p_server then return; end if;
+  if t.state = 'WAITING' then
+    select count(*) + 1 into place from tickets x
+     where x.repository_id = t.repository_id and x.host_id = t.host_id and x.state = 'WAITING' and x.id < t.id and not x.awaits_binding
+       and is_alive(x.server_id);
+  end if;
+  if t.state in ('OPEN', 'WAITING', 'FAILED') and (p_forget or not t.kept) then
+    delete from tickets where id = t.id;
+    gone := true;
+  else
+    update tickets set server_id = null, leave_time = clock_timestamp() where id = t.id;
+  end if;
+end $$;
+
+drop function grant_ticket(bigint, bigint, text, text, bigint, text);
+-- outcome: granted, waiting, exhausted, gone, paused; of bindings held (waits for its own), in-use, elsewhere; evicting: a place is
+-- being made for it, and it goes on asking, whether or not it may wait
+create function grant_ticket(p_server bigint, p_ticket bigint, p_commit text, p_head text, p_refs_version bigint, p_root text,
+                             out outcome text, out place int, out elsewhere text, out workspace bigint, out granted_fence bigint,
+                             out granted_path text, out from_commit text, out origin text)
+language plpgsql as $$
+declare
+  t tickets;
+  r repositories;
+  w workspaces;
+  v_id bigint;
+  v_before int;
+  v_binding text;
+  v_making bool;
+  v_evicted bigint;
+begin
+  select * into t from tickets where id = p_ticket;
+  if not found then outcome := 'gone'; return; end if;
+  perform lock_queue(t.repository_id, t.host_id);
+  select * into t from tickets where id = p_ticket for update;
+  if not found or t.state not in ('OPEN', 'WAITING', 'GRANTED') or not is_alive(t.server_id) then outcome := 'gone'; return; end if;
+  if t.state = 'GRANTED' then
+    -- the reply to an earlier call was lost
+    select * into w from workspaces x where x.id = t.workspace_id and x.fence = t.fence and x.worker = p_server and x.state = 'PREPARING';
+    if not found then outcome := 'gone'; return; end if;
+    outcome := 'granted'; workspace := w.id; granted_fence := w.fence; granted_path := w.path;
+    -- of one that was parked nothing may be moved; any other may be made anew
+    if w.guard_work then from_commit := w.commit_id; origin := 'bound'; else from_commit := ''; origin := 'new'; end if;
+    return;
+  end if;
+  select * into r from repositories where id = t.repository_id;
+  if r.paused or r.removing then outcome := 'paused'; return; end if;
+
+  v_binding := coalesce(t.spec ->> 'binding', '');
+  if v_binding <> '' then
+    perform lock_binding(t.repository_id, t.caller, v_binding);
+    select * into w from workspaces x where x.repository_id = t.repository_id and x.bound_caller = t.caller and x.binding = v_binding;
+    if w.id is not null then
+      if w.host_id <> t.host_id then
+        outcome := 'elsewhere';
+        elsewhere := (select h.name from hosts h where h.id = w.host_id);
+        return;
+      end if;
+      if w.state = 'PARKED' and try_lock_workspace(w.id) then
+        update workspaces x set state = 'PREPARING', fence = x.fence + 1, worker = p_server, claim_time = clock_timestamp(),
+               attempts = 0, retry_time = null
+         where x.id = w.id and x.fence = w.fence and x.state = 'PARKED' returning * into w;
+        if found then
+          perform emit_workspace('WORKSPACE_CLAIMED', w, 'PARKED', 'granted');
+          update tickets set state = 'GRANTED', workspace_id = w.id, fence = w.fence, awaits_binding = false where id = t.id;
+          outcome := 'granted'; workspace := w.id; granted_fence := w.fence; granted_path := w.path; from_commit := w.commit_id;
+          origin := 'bound';
+          return;
+        end if;
+      end if;
+      -- held, or what it holds is being salvaged: it waits for that, and stands before nobody
+      place := 1;
+      outcome := case when (t.spec ->> 'mayWait')::bool then 'held' when w.state = 'LEASED' then 'in-use' else 'evicting' end;
+      update tickets set awaits_binding = true, state = case when outcome = 'held' then 'WAITING' else state end where id = t.id;
+      return;
+    end if;
+  end if;
+
+  select count(*) into v_before from tickets x
+   where x.repository_id = t.repository_id and x.host_id = t.host_id and x.state = 'WAITING' and x.id < t.id and not x.awaits_binding
+     and is_alive(x.server_id);
+  if v_before = 0 then
+    for v_id in select x.id from workspaces x
+                 where x.repository_id = t.repository_id and x.host_id = t.host_id and x.state = 'IDLE' and x.commit_id = p_commit
+                 order by x.idle_time desc limit 50
+    loop
+      continue when not try_lock_workspace(v_id);
+      select * into w from workspaces x where x.id = v_id and x.state = 'IDLE' for update skip locked;
+      exit when found;
+    end loop;
+    if w.id is null then
+      for v_id in select x.id from workspaces x
+                   where x.repository_id = t.repository_id and x.host_id = t.host_id and x.state = 'IDLE'
+                   -- without a limit all of them would be read and sorted; few are locked by others
+                   order by x.idle_time desc limit 50
+      loop
+        continue when not try_lock_workspace(v_id);
+        select * into w from workspaces x where x.id = v_id and x.state = 'IDLE' for update skip locked;
+        exit when found;
+      end loop;
+    end if;
+    if w.id is not null then
+      origin := case when w.commit_id = p_commit and w.head = p_head and w.refs_version = p_refs_version then 'exact' else 'idle' end;
+      from_commit := w.commit_id;
+      update workspaces x set state = 'PREPARING', fence = x.fence + 1, worker = p_server, claim_time = clock_timestamp(),
+             idle_time = null, attempts = 0, retry_time = null
+       where x.id = w.id and x.fence = w.fence returning * into w;
+      perform emit_workspace('WORKSPACE_CLAIMED', w, 'IDLE', 'granted');
+    elsif (select count(*) from workspaces x where x.repository_id = r.id and x.host_id = t.host_id
+             and x.state in ('PREPARING', 'IDLE', 'LEASED', 'CLEANING', 'PARKED')) < r.max_workspaces then
+      insert into workspaces (repository_id, host_id, state, path, worker, claim_time)
+      values (r.id, t.host_id, 'PREPARING', '', p_server, clock_timestamp()) returning * into w;
+      update workspaces x set path = new_path(p_root, r.name, x.id, x.fence, r.stable_path) where x.id = w.id returning * into w;
+      origin := 'new';
+      from_commit := '';
+      perform emit_workspace('WORKSPACE_CREATED', w, null, '');
+    end if;
+  end if;
+
+  if w.id is null and v_before = 0 then
+    -- before anybody is refused, the least recently parked one is given up; not more of them than there are tickets in need
+    v_making := exists (select from workspaces x where x.repository_id = r.id and x.host_id = t.host_id and x.state = 'CLEANING' and not x.removing);
+    if not (t.evicting and v_making) then
+      select x.id into v_evicted from workspaces x where x.repository_id = r.id and x.host_id = t.host_id and x.state = 'PARKED'
+       order by x.park_time limit 1;
+      if try_lock_workspace(v_evicted) then
+        update workspaces x set state = 'CLEANING', fence = x.fence + 1, removing = false, attempts = 0, retry_time = null
+         where x.id = v_evicted and x.state = 'PARKED' returning * into w;
+        if found then perform emit_workspace('WORKSPACE_CLAIMED', w, 'PARKED', 'evicted'); end if;
+        w := null;
+      end if;
+    end if;
+    if v_evicted is not null or (t.evicting and v_making) then
+      update tickets set evicting = true, awaits_binding = false where id = t.id;
+      place := 1;
+      outcome := 'evicting';
+      return;
+    end if;
+  end if;
+  if w.id is null then
+    place := v_before + 1;
+    if coalesce((t.spec ->> 'mayWait')::bool, false) then
+      update tickets set state = 'WAITING', awaits_binding = false where id = t.id and (state <> 'WAITING' or awaits_binding);
+      outcome := 'waiting';
+    else
+      outcome := 'exhausted';
+    end if;
+    return;
+  end if;
+  if v_binding <> '' then
+    update workspaces x set binding = v_binding, bound_caller = t.caller where x.id = w.id returning * into w;
+  end if;
+  update tickets set state = 'GRANTED', workspace_id = w.id, fence = w.fence, awaits_binding = false where id = t.id;
+  outcome := 'granted'; workspace := w.id; granted_fence := w.fence; granted_path := w.path;
+end $$;
+
+create or replace function claim_work(p_server bigint, p_host int, p_known bigint[], p_root text, p_limit int)
+returns table (workspace bigint, fence bigint, repository_id int, kind text, path text, candidates text[], from_commit text, from_head text,
+               lease_time timestamptz, guard_work bool, attempt int)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  w workspaces;
+  r repositories;
+  v_id bigint;
+  v_previous text;
+begin
+  if not exists (select from hosts h where h.id = p_host and h.server_id = p_server) then return; end if;
+  for v_id in select x.id from workspaces x
+               where x.host_id = p_host and x.state in ('PREPARING', 'CLEANING') and x.id <> all (p_known)
+                 and (x.retry_time is null or x.retry_time < clock_timestamp())
+                 -- ours and unknown: the reply to an earlier claim was lost, or is on its way
+                 and (x.worker is distinct from p_server or x.claim_time < clock_timestamp() - interval '10 seconds')
+               order by x.claim_time nulls first, x.id limit p_limit
+  loop
+    continue when not try_lock_workspace(v_id);
+    select * into w from workspaces x where x.id = v_id and x.state in ('PREPARING', 'CLEANING')
+       and (x.worker is distinct from p_server or x.claim_time < clock_timestamp() - interval '10 seconds') for update skip locked;
+    continue when not found;
+    select * into r from repositories x where x.id = w.repository_id;
+    v_previous := w.state;
+    update tickets t set state = 'OPEN', workspace_id = null, fence = null
+     where t.state = 'GRANTED' and t.workspace_id = w.id and t.fence = w.fence;
+    if w.state = 'PREPARING' and w.guard_work then
+      -- its files are as they were parked
+      update workspaces x set state = 'PARKED', fence = x.fence + 1, worker = null, claim_time = null where x.id = w.id returning * into w;
+      perform emit_workspace('WORKSPACE_PARKED', w, v_previous, 'left half done');
+      continue;
+    end if;
+    update workspaces x
+       set state = 'CLEANING', fence = x.fence + 1, worker = p_server, claim_time = clock_timestamp(), attempts = x.attempts + 1,
+           removing = x.removing or r.removing,
+           old_paths = case when x.path = any (x.old_paths) then x.old_paths else x.path || x.old_paths end,
+           path = case when x.removing or r.removing or x.verifying then x.path
+                       else new_path(p_root, r.name, x.id, x.fence + 1, r.stable_path) end
+     where x.id = w.id returning * into w;
+    if v_previous = 'PREPARING' then
+      perform emit_workspace('WORKSPACE_CLAIMED', w, v_previous, 'left half done');
+    end if;
+    workspace := w.id; fence := w.fence; repository_id := w.repository_id;
+    kind := case when w.removing then 'remove' when w.verifying then 'verify' else 'clean' end;
+    path := w.path; candidates := w.path || array_remove(w.old_paths, w.path); from_commit := w.commit_id; from_head := w.head;
+    lease_time := (last_lease(w.id)).acquire_time; guard_work := w.guard_work; attempt := w.attempts;
+    return next;
+  end loop;
+end $$;

@@ -21,6 +21,7 @@ import { addReset } from "./reset.js";
 import { addRun } from "./run.js";
 import { addSalvage } from "./salvage.js";
 import { addServe } from "./serve.js";
+import { addSession } from "./session.js";
 import { addToken } from "./token.js";
 import { addWatch } from "./watch.js";
 
@@ -63,6 +64,7 @@ async function buildProgram(argv: readonly string[], exit: (code: number) => voi
   addReset(program, exit);
   addWatch(program);
   addSalvage(program);
+  addSession(program);
   addRepository(program);
   addHost(program);
   addToken(program);

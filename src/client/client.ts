@@ -2,6 +2,7 @@
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { createClient, type Client as RawClient } from "@connectrpc/connect";
 import { AdminService } from "../../gen/leasehold/v1/admin_service_pb.js";
+import { SessionService } from "../../gen/leasehold/v1/session_service_pb.js";
 import {
   Disposition,
   type HeartbeatResponse,
@@ -63,6 +64,8 @@ export class Client implements Disposable {
   /** The generated clients, without retries; they throw `ConnectError` (see `asLeaseholdError`). */
   readonly workspaces: RawClient<typeof WorkspaceService>;
   readonly admin: RawClient<typeof AdminService>;
+  /** The calls of SessionService, as they are. */
+  readonly sessions: RawClient<typeof SessionService>;
 
   constructor(options: ConnectOptions) {
     this.#address = resolveAddress(options.address);
@@ -82,6 +85,7 @@ export class Client implements Disposable {
     this.#beats = link();
     this.workspaces = createClient(WorkspaceService, this.#calls.transport);
     this.admin = createClient(AdminService, this.#calls.transport);
+    this.sessions = createClient(SessionService, this.#calls.transport);
     this.#renewals = createClient(WorkspaceService, this.#beats.transport);
   }
 

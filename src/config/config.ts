@@ -9,6 +9,7 @@
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import type { TtlBounds } from "../domain/lease.js";
+import type { Forge } from "../domain/subject.js";
 import { type ConfigFile, readConfigFile } from "./config-file.js";
 import type { CredentialConfig } from "./credentials.js";
 import type { ListenAddress } from "./listen-address.js";
@@ -30,6 +31,7 @@ export interface Config {
   readonly allowCleartext: boolean;
   readonly allowUrls: readonly string[];
   readonly allowLocal: boolean;
+  readonly forges: readonly Forge[];
   readonly credentials: readonly CredentialConfig[];
   readonly ttl: TtlBounds;
   readonly drainLimitMs: number;

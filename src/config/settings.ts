@@ -10,6 +10,7 @@ import { z } from "zod";
 import { hostNamePattern } from "../domain/host.js";
 import { credentials } from "./credentials.js";
 import { parseDuration } from "./duration.js";
+import { forges } from "./forges.js";
 import { parseListenAddress } from "./listen-address.js";
 
 export interface Setting<T = unknown> {
@@ -178,6 +179,12 @@ export const settings = {
     help: "Allow local paths and file:// as upstreams. Without authentication they always are.",
     schema: toggle,
     default: false,
+  }),
+  forges: setting({
+    key: "forges",
+    help: "Forges whose issues and pull requests sessions may be about.",
+    schema: forges,
+    default: [],
   }),
   credentials: setting({
     key: "credentials",

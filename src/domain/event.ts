@@ -23,6 +23,10 @@ export const eventKinds = [
   "SALVAGE_RESTORED",
   "SALVAGE_DISCARDED",
   "SALVAGE_EXPIRED",
+  "SESSION_OPENED",
+  "SESSION_SUSPENDED",
+  "SESSION_CLOSED",
+  "AGENT_CHANGED",
   "REPOSITORY_REGISTERED",
   "REPOSITORY_READY",
   "REPOSITORY_FAILED",
@@ -52,6 +56,9 @@ export interface Event {
   readonly salvageId: string;
   /** Of its lease or workspace; empty without one. */
   readonly binding: string;
+  /** Empty but for kinds of sessions. */
+  readonly sessionId: string;
+  readonly agent: string;
   readonly detail: string;
   readonly time: Date;
 }

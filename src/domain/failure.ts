@@ -21,6 +21,7 @@ export type FailureCode =
   | "INTERNAL"
   | "DEADLINE_EXCEEDED"
   | "CANCELLED"
+  | "ABORTED"
   | "UNIMPLEMENTED";
 
 /** The only table of reasons to codes. `docs/errors.md` is checked against it. */
@@ -67,6 +68,14 @@ export const failureCodes = {
   SALVAGE_FAILED: "FAILED_PRECONDITION",
   BINDING_IN_USE: "FAILED_PRECONDITION",
   BINDING_ELSEWHERE: "FAILED_PRECONDITION",
+  SESSION_NOT_FOUND: "NOT_FOUND",
+  AGENT_NOT_FOUND: "NOT_FOUND",
+  BACKEND_SESSION_IN_USE: "ALREADY_EXISTS",
+  SESSION_CLOSED: "FAILED_PRECONDITION",
+  SUBJECT_MISMATCH: "FAILED_PRECONDITION",
+  AGENT_STATE: "FAILED_PRECONDITION",
+  VERSION_MISMATCH: "ABORTED",
+  SUBJECT_UNKNOWN_FORGE: "INVALID_ARGUMENT",
 } as const satisfies Record<string, FailureCode>;
 
 /** Stable name of why a call failed; `ErrorReason` of the proto without its prefix. */

@@ -83,6 +83,8 @@ export interface EventRow {
   state: WorkspaceState | null;
   salvage_id: string;
   binding: string;
+  session_id: string | null;
+  agent: string;
   detail: string;
   event_time: Date;
 }
@@ -191,6 +193,8 @@ export function toEvent(row: EventRow): Event {
     ...(row.state ? { state: row.state } : {}),
     salvageId: row.salvage_id,
     binding: row.binding,
+    sessionId: row.session_id === null ? "" : `n${row.session_id}`,
+    agent: row.agent,
     detail: row.detail,
     time: row.event_time,
   };

@@ -10,6 +10,7 @@ import { migrate } from "./migrate.js";
 import { joinHost, PostgresOwnership } from "./ownership.js";
 import { PostgresRepositories } from "./repositories.js";
 import { PostgresSalvages } from "./salvages.js";
+import { PostgresSessions } from "./sessions.js";
 import { PostgresTickets } from "./tickets.js";
 import { PostgresWake } from "./wake.js";
 import { PostgresWork } from "./work.js";
@@ -49,6 +50,7 @@ export async function openStore(options: StoreOptions) {
       pool: new PostgresWorkspaces(sql, leases),
       work: new PostgresWork(sql, identity),
       salvages: new PostgresSalvages(sql, identity),
+      sessions: new PostgresSessions(sql),
       repositories: new PostgresRepositories(sql, identity),
       hosts: new PostgresHosts(sql, identity),
       events: new PostgresEventLog(sql),

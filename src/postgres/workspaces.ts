@@ -118,7 +118,9 @@ export class PostgresWorkspaces implements WorkspacePool {
     const { outcome } = only(
       await run(
         () => this.#sql<{ outcome: "reset" | "ended" | "live" | "mismatch" | "unknown" }[]>`
-          select reset_workspace(${workspaceNumber(id)}, ${expected}, ${force}, ${abandonWork}) as outcome`,
+          select case when ${selector.binding !== undefined}::bool
+                      then reset_bound_workspace(${workspaceNumber(id)}, ${expected}, ${force}, ${abandonWork})
+                      else reset_workspace(${workspaceNumber(id)}, ${expected}, ${force}, ${abandonWork}) end as outcome`,
       ),
     );
     if (outcome === "live") return this.#result(id, "NONE", "LEASE_LIVE");

@@ -58,6 +58,8 @@ export function fromEvent(event: Event): EventMessage {
     detail: event.detail,
     salvageId: event.salvageId,
     binding: event.binding,
+    sessionId: event.sessionId,
+    agent: event.agent,
     eventTime: fromDate(event.time),
   });
   if (event.reason) message.reason = LeaseEndReason[event.reason];

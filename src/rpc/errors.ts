@@ -26,6 +26,7 @@ export const connectCodes: Readonly<Record<FailureCode, Code>> = {
   INTERNAL: Code.Internal,
   DEADLINE_EXCEEDED: Code.DeadlineExceeded,
   CANCELLED: Code.Canceled,
+  ABORTED: Code.Aborted,
   UNIMPLEMENTED: Code.Unimplemented,
 };
 

@@ -5,7 +5,6 @@
  * 1. Every request of our services has an entry, and every field of it a rule; the compiler and a test see to it.
  * 2. Whether a named thing exists is the service's to say; here is only what can be seen from the request alone.
  */
-import type { DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import {
   DiscardSalvageRequestSchema,
@@ -26,7 +25,6 @@ import { ObjectStorageSchema, type Repository } from "../../gen/leasehold/v1/rep
 import { WorkspaceStateSchema } from "../../gen/leasehold/v1/workspace_pb.js";
 import {
   AcquireRequestSchema,
-  type Author,
   DispositionSchema,
   GetWorkspaceRequestSchema,
   HeartbeatRequestSchema,
@@ -51,14 +49,8 @@ import {
   whole,
 } from "./field-rules.js";
 import { branchFault, revisionFault } from "./git-names.js";
-import { decodePageToken } from "./page-token.js";
-
-/** Rules of one request. `whole` looks at fields together, after each was looked at alone. */
-export interface RequestLimits<M extends Message = Message> {
-  readonly desc: DescMessage;
-  readonly fields: { readonly [F in Exclude<keyof M, "$typeName" | "$unknown">]-?: Rule<M[F]> };
-  readonly together?: (message: M, report: Report) => void;
-}
+import { author, limits, pageTokenOf, type RequestLimits } from "./request-limits.js";
+import { sessionRequests } from "./session-limits.js";
 
 const maxInt32 = 2_147_483_647;
 const name = text({ max: 128 });
@@ -67,21 +59,6 @@ const holder = text({ max: 256 });
 const pageSize = whole(0, maxInt32);
 const leaseName = opaque(128);
 const binding = text({ max: 256 });
-
-function limits<D extends DescMessage>(
-  desc: D,
-  fields: RequestLimits<MessageShape<D>>["fields"],
-  together?: (message: MessageShape<D>, report: Report) => void,
-): RequestLimits<MessageShape<D>> {
-  return together ? { desc, fields, together } : { desc, fields };
-}
-
-/** For `together` of a list: the page token is of these filters. */
-function pageTokenOf<D extends DescMessage>(desc: D) {
-  return (message: MessageShape<D> & { pageToken: string }, report: Report) => {
-    if (!decodePageToken(desc, message)) report("page_token", "is not of a list with these filters");
-  };
-}
 
 const salvagedGlob = text({
   max: 256,
@@ -95,13 +72,6 @@ const salvageTtl: Rule<Duration | undefined> = (value, path, report) => {
   const seconds = value?.seconds ?? 0n;
   if (value && (seconds > 3650n * 86_400n || (seconds < 1n && value.nanos > 0)))
     report(path, "is not 1 s to 3,650 days");
-};
-
-const author: Rule<Author | undefined> = (value, path, report) => {
-  if (!value) return;
-  const part = text({ max: 256, required: true, fault: (t) => (/[<>]/.test(t) ? "has '<' or '>'" : undefined) });
-  part(value.name, `${path}.name`, report);
-  part(value.email, `${path}.email`, report);
 };
 
 /** Rules of the settings that a caller may give, by their proto names. */
@@ -279,5 +249,8 @@ const adminRequests = [
 
 /** By the request's full name. Requests of health and reflection have no limits but their size. */
 export const requestLimits: ReadonlyMap<string, RequestLimits> = new Map(
-  [...workspaceRequests, ...adminRequests].map((entry) => [entry.desc.typeName, entry as unknown as RequestLimits]),
+  [...workspaceRequests, ...adminRequests, ...sessionRequests].map((entry) => [
+    entry.desc.typeName,
+    entry as unknown as RequestLimits,
+  ]),
 );

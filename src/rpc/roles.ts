@@ -9,6 +9,7 @@ import { ServerReflection as ReflectionV1 } from "../../gen/grpc/reflection/v1/r
 import { ServerReflection as ReflectionV1Alpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { Health } from "../../gen/health/v1/health_pb.js";
 import { AdminService } from "../../gen/leasehold/v1/admin_service_pb.js";
+import { SessionService } from "../../gen/leasehold/v1/session_service_pb.js";
 import { WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import type { Role } from "../domain/caller.js";
 
@@ -19,6 +20,8 @@ const serviceAccess: Readonly<Record<string, Access>> = {
   [Health.typeName]: "anyone",
   [ReflectionV1.typeName]: "caller",
   [ReflectionV1Alpha.typeName]: "caller",
+  // each caller its own; what is an admin's alone, the service refuses
+  [SessionService.typeName]: "runner",
 };
 
 const workspaceAccess: Readonly<Record<keyof typeof WorkspaceService.method, Access>> = {

@@ -11,6 +11,7 @@ import { file_google_rpc_error_details } from "../../gen/google/rpc/error_detail
 import { Health } from "../../gen/health/v1/health_pb.js";
 import { AdminService } from "../../gen/leasehold/v1/admin_service_pb.js";
 import { file_leasehold_v1_error_reason } from "../../gen/leasehold/v1/error_reason_pb.js";
+import { SessionService } from "../../gen/leasehold/v1/session_service_pb.js";
 import { WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import type { ListenAddress } from "../config/listen-address.js";
 import { Failure } from "../domain/failure.js";
@@ -26,6 +27,7 @@ import { type ConnectionLimits, defaultConnectionLimits, Listener } from "./list
 import { probes } from "./probes.js";
 import { type Readiness, ReadinessGauge } from "./readiness.js";
 import { reflection } from "./reflection.js";
+import { sessionService } from "./session-service.js";
 import { workspaceService } from "./workspace-service.js";
 
 export interface RpcServerOptions {
@@ -70,8 +72,9 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   for (const { signal } of [draining, shutdown]) setMaxListeners(0, signal);
 
   const routes = (router: ConnectRouter) => {
-    const served = [WorkspaceService, AdminService];
+    const served = [WorkspaceService, SessionService, AdminService];
     router.service(WorkspaceService, workspaceService(services.workspaces, log));
+    router.service(SessionService, sessionService(services.sessions));
     router.service(AdminService, adminService(services.administration));
     const names = served.map(({ typeName }) => typeName);
     router.service(Health, healthService(readiness, names, draining.signal));

@@ -4,7 +4,6 @@
  * Inputs have been checked (`rpc/checks.ts`); every method fails with a `Failure` and nothing else, but for defects.
  * `caller` decides what is seen: a runner sees and ends its own leases only.
  */
-import type { Caller } from "../domain/caller.js";
 import type { Event, EventFilter } from "../domain/event.js";
 import type { Host } from "../domain/host.js";
 import type { Lease, TtlBounds } from "../domain/lease.js";
@@ -14,17 +13,10 @@ import type { Verification } from "../domain/verification.js";
 import type { Disposition, Workspace, WorkspaceResult } from "../domain/workspace.js";
 import type { Grant, ReclaimSelector, ResetSelector, WorkspaceFilter } from "../ports/lease-store.js";
 import type { SalvageFilter, WorkFate } from "../ports/salvage-store.js";
+import type { CallContext } from "./call.js";
+import type { Sessions } from "./sessions.js";
 
-/** What is known of the call besides its message. */
-export interface CallContext {
-  readonly caller: Caller;
-  /** Aborts when the caller has gone, its deadline has passed, or the server gives up on draining. */
-  readonly signal: AbortSignal;
-  /** `performance.now()` at the request's arrival. */
-  readonly arrival: number;
-  /** Milliseconds from now until the call's own deadline; undefined without one. */
-  readonly timeLeftMs: () => number | undefined;
-}
+export type { CallContext };
 
 export interface AcquireInput {
   readonly requestId: string;
@@ -190,4 +182,5 @@ export interface Administration {
 export interface Services {
   readonly workspaces: Workspaces;
   readonly administration: Administration;
+  readonly sessions: Sessions;
 }

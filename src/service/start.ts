@@ -4,6 +4,7 @@
 import { setMaxListeners } from "node:events";
 import type { TtlBounds } from "../domain/lease.js";
 import type { TokenSecret } from "../domain/lease-token.js";
+import type { Forge } from "../domain/subject.js";
 import type { Credentials } from "../ports/credentials.js";
 import type { EventLog } from "../ports/event-log.js";
 import type { GitEngine } from "../ports/git-engine.js";
@@ -12,6 +13,7 @@ import type { LeaseStore, TicketBoard, TicketDesk, WorkspacePool } from "../port
 import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { SalvageStore } from "../ports/salvage-store.js";
+import type { SessionStore } from "../ports/session-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { WorkspaceStore } from "../ports/workspace-store.js";
 import { Acquiring } from "./acquiring.js";
@@ -30,6 +32,7 @@ import { Salvages } from "./salvages.js";
 import { Salvaging } from "./salvaging.js";
 import { Seats } from "./seats.js";
 import type { Services } from "./services.js";
+import { SessionKeeping } from "./session-keeping.js";
 import { Verifying } from "./verifying.js";
 import { Watching } from "./watching.js";
 
@@ -42,6 +45,7 @@ export interface ServiceStore {
   readonly pool: WorkspacePool;
   readonly work: WorkspaceStore;
   readonly salvages: SalvageStore;
+  readonly sessions: SessionStore;
   readonly repositories: RepositoryStore;
   readonly hosts: HostStore;
   readonly events: EventLog;
@@ -57,6 +61,7 @@ export interface ServiceSettings {
   readonly authentication: boolean;
   readonly allowUrls: readonly string[];
   readonly allowLocal: boolean;
+  readonly forges: readonly Forge[];
   readonly ttl: TtlBounds;
   readonly drainLimitMs: number;
   readonly eventRetentionMs: number;
@@ -213,6 +218,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   return {
     workspaces,
     administration,
+    sessions: new SessionKeeping({ store: store.sessions, pool, forges: settings.forges, secret, wake }),
     readiness: async () => {
       await store.ping();
       return {

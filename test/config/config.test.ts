@@ -40,6 +40,7 @@ describe("without any setting", () => {
       allowCleartext: false,
       allowUrls: [],
       allowLocal: false,
+      forges: [],
       credentials: [],
       ttl: { min: 5000, max: 86_400_000, default: 60_000 },
       drainLimitMs: 10_000,

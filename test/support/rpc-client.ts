@@ -10,6 +10,7 @@ import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/go
 import { Health } from "../../gen/health/v1/health_pb.js";
 import { AdminService } from "../../gen/leasehold/v1/admin_service_pb.js";
 import { type Event, EventSchema } from "../../gen/leasehold/v1/event_pb.js";
+import { SessionService } from "../../gen/leasehold/v1/session_service_pb.js";
 import { type Workspace, WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import {
   type AcquireRequestSchema,
@@ -37,6 +38,7 @@ interface Link {
   readonly session: Http2SessionManager;
   readonly workspaces: ConnectClient<typeof WorkspaceService>;
   readonly admin: ConnectClient<typeof AdminService>;
+  readonly sessions: ConnectClient<typeof SessionService>;
   readonly health: ConnectClient<typeof Health>;
 }
 
@@ -57,6 +59,10 @@ export class Client {
 
   get admin(): ConnectClient<typeof AdminService> {
     return this.#linked().admin;
+  }
+
+  get sessions(): ConnectClient<typeof SessionService> {
+    return this.#linked().sessions;
   }
 
   get health(): ConnectClient<typeof Health> {
@@ -140,6 +146,7 @@ export class Client {
       session,
       workspaces: createClient(WorkspaceService, transport),
       admin: createClient(AdminService, transport),
+      sessions: createClient(SessionService, transport),
       health: createClient(Health, transport),
     };
     return this.#link;

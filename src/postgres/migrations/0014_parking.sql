@@ -22,6 +22,8 @@ begin
          removing = p_removing
    where x.id = p_workspace and x.fence = p_fence returning * into w;
   perform emit_lease('LEASE_ENDED', w, 'LEASED', l);
+  -- of 0017: sessions end with their lease, in this statement
+  perform suspend_sessions(p_workspace, p_fence);
   if v_park then perform emit_lease('WORKSPACE_PARKED', w, w.state, l); end if;
   outcome := 'ended'; reason := p_reason;
 end $$;

@@ -17,6 +17,18 @@ import { diffTrees } from "./tree-diff.js";
 /** From this many paths on it is worth to look whether filters matter. */
 const manyPaths = 1000;
 
+/** Writes some files (text paths) into an empty workspace that has its `.git`, as its attributes files say. */
+export async function checkOutSome(
+  path: string,
+  commit: string,
+  attributes: readonly string[],
+  paths: readonly string[],
+): Promise<void> {
+  if (attributes.length > 0) await writeAttributes(path, commit, attributes);
+  const rest = paths.filter((name) => !isAttributesFile(name));
+  if (rest.length > 0) await write(path, commit, { paths: rest });
+}
+
 /** Fills an empty workspace that has its `.git`. */
 export async function checkOutAll(path: string, commit: string): Promise<void> {
   const attributes = await withRepository(path, async (repository) =>

@@ -45,6 +45,7 @@ export class IndexFile {
     const offsets: number[] = [];
     const end = bytes.length - checksumBytes;
     let position = headerBytes;
+    const text = version < 4 ? bytes.toString("latin1") : "";
     let last = "";
     for (let left = bytes.readUInt32BE(8); left > 0; left--) {
       if (position + at.path > end) throw new Error("truncated index");
@@ -59,7 +60,7 @@ export class IndexFile {
       const known = flags & flag.nameLength;
       const stop = version < 4 && known < flag.nameLength ? begin + known : bytes.indexOf(0, begin);
       if (stop < 0 || stop >= end) throw new Error("truncated index");
-      last = kept + bytes.toString("latin1", begin, stop);
+      last = version < 4 ? text.slice(begin, stop) : kept + bytes.toString("latin1", begin, stop);
       paths.push(last);
       offsets.push(position);
       position = version === 4 ? stop + 1 : position + ((stop - position + 8) & ~7);
@@ -84,6 +85,12 @@ export class IndexFile {
   id(entry: number): string {
     const offset = this.offset(entry) + at.id;
     return this.bytes.toString("hex", offset, offset + 20);
+  }
+
+  /** Writes the 20 bytes of an entry's id. */
+  copyId(entry: number, target: Buffer): void {
+    const offset = this.offset(entry) + at.id;
+    this.bytes.copy(target, 0, offset, offset + 20);
   }
 
   /** Git's mode, such as 0o100644. */

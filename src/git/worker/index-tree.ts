@@ -4,40 +4,56 @@
 import { createHash } from "node:crypto";
 import type { IndexFile } from "./index-file.js";
 
-interface Open {
-  /** Byte path with a slash at its end; empty at the top. */
-  readonly path: string;
-  readonly entries: Buffer[];
-}
+const idBytes = 20;
+const firstBytes = 1 << 14;
 
 /** The id of the tree. Git's order of entries is the order of the index: a directory sorts as if its name ended with a slash. */
 export function treeOfIndex(index: IndexFile): string {
-  const open: Open[] = [{ path: "", entries: [] }];
+  const open = [new OpenTree("")];
+  const last = (): OpenTree => open.at(-1) as OpenTree;
   const closeLast = (): void => {
-    const { path, entries } = open.pop() as Open;
-    const above = open.at(-1) as Open;
-    above.entries.push(entry("40000", path.slice(above.path.length, -1), treeId(entries)));
+    const { path, id } = open.pop() as OpenTree;
+    const above = last();
+    id().copy(above.add("40000", path.slice(above.path.length, -1)));
   };
   for (const [position, path] of index.paths.entries()) {
-    while (!path.startsWith((open.at(-1) as Open).path)) closeLast();
-    for (let at = (open.at(-1) as Open).path.length; ; ) {
-      const slash = path.indexOf("/", at);
-      if (slash < 0) break;
-      at = slash + 1;
-      open.push({ path: path.slice(0, at), entries: [] });
+    while (!path.startsWith(last().path)) closeLast();
+    for (let slash = path.indexOf("/", last().path.length); slash >= 0; slash = path.indexOf("/", slash + 1)) {
+      open.push(new OpenTree(path.slice(0, slash + 1)));
     }
-    const last = open.at(-1) as Open;
-    last.entries.push(entry(index.mode(position).toString(8), path.slice(last.path.length), index.id(position)));
+    const tree = last();
+    index.copyId(position, tree.add(index.mode(position).toString(8), path.slice(tree.path.length)));
   }
   while (open.length > 1) closeLast();
-  return treeId((open[0] as Open).entries);
+  return last().id().toString("hex");
 }
 
-function entry(mode: string, name: string, id: string): Buffer {
-  return Buffer.concat([Buffer.from(`${mode} ${name}\0`, "latin1"), Buffer.from(id, "hex")]);
-}
+/** A tree whose entries are still coming. */
+class OpenTree {
+  /** Byte path with a slash at its end; empty at the top. */
+  readonly path: string;
+  private bytes = Buffer.allocUnsafe(firstBytes);
+  private length = 0;
 
-function treeId(entries: readonly Buffer[]): string {
-  const bytes = Buffer.concat(entries);
-  return createHash("sha1").update(`tree ${bytes.length}\0`).update(bytes).digest("hex");
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Answers where the entry's id belongs. */
+  add(mode: string, name: string): Buffer {
+    const wanted = this.length + mode.length + name.length + 2 + idBytes;
+    if (wanted > this.bytes.length) {
+      const larger = Buffer.allocUnsafe(wanted * 2);
+      this.bytes.copy(larger, 0, 0, this.length);
+      this.bytes = larger;
+    }
+    this.bytes.write(`${mode} ${name}\0`, this.length, "latin1");
+    this.length = wanted;
+    return this.bytes.subarray(wanted - idBytes, wanted);
+  }
+
+  readonly id = (): Buffer => {
+    const bytes = this.bytes.subarray(0, this.length);
+    return createHash("sha1").update(`tree ${bytes.length}\0`).update(bytes).digest();
+  };
 }

@@ -79,6 +79,13 @@ export class ObjectStore {
     return undefined;
   }
 
+  /** The loose object of this id, even where a pack has it too. Throws `Damaged`. */
+  findLoose(id: string): GitObject | undefined {
+    const object = this.fromLoose(id);
+    if (object && objectId(object.kind, object.bytes) !== id) throw new Damaged("content that does not have its id");
+    return object;
+  }
+
   /** Throws `Damaged` as well if there is none, or one of another kind. */
   read(id: string, kind: ObjectKind): Buffer {
     const object = this.find(id);

@@ -15,6 +15,8 @@ export const beside = {
   aside: ".aside",
   /** Where the guard works. */
   guard: ".guard",
+  /** Where verification checks out what it compares with. */
+  verified: ".verify",
   /** Objects of a salvage that is being restored. */
   restored: ".git-restore",
 } as const;

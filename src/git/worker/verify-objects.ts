@@ -3,19 +3,16 @@
  *
  * Invariant: the same file (by device and inode) is believed to be as good as the mirror's own; `deep` believes nothing.
  */
-import { createHash } from "node:crypto";
-import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync, type Stats } from "node:fs";
+import { lstatSync, readdirSync, type Stats } from "node:fs";
 import { join } from "node:path";
 import type { ObjectStorage } from "../../domain/repository.js";
 import type { Findings } from "./findings.js";
 import { Inside } from "./inside.js";
+import { isSound } from "./object-checksum.js";
 import { ObjectStore } from "./object-store.js";
 import { makingIn } from "./verify-files.js";
 
-const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const packName = /^pack-[0-9a-f]{40}\.(pack|idx)$/;
-const checksumBytes = 20;
-const chunkBytes = 1 << 20;
 
 export interface ObjectsRequest {
   readonly workspace: string;
@@ -47,7 +44,7 @@ export function verifyObjects(request: ObjectsRequest, findings: Findings): bool
       const own = mine.get(name);
       const fault = own ? faultOf(stat, own, storage) : "is no object of the mirror";
       if (fault) add(name, fault);
-      else if (deep && !isSound(objects, name, store)) {
+      else if (deep && !isSound(objects, name)) {
         add(name, "is damaged");
         damaged ||= stat.ino === own?.ino && stat.dev === own.dev;
       }
@@ -90,56 +87,4 @@ function faultOf(now: Stats, own: Stats, storage: ObjectStorage): string | undef
 function hasAll(store: ObjectStore, ids: Iterable<string>): boolean {
   for (const id of ids) if (!store.has(id)) return false;
   return true;
-}
-
-/** Whether its bytes are what its name or its own checksum says. */
-export function isSound(objects: string, name: string, store: ObjectStore): boolean {
-  try {
-    if (!name.startsWith("pack/")) return store.findLoose(name.replace("/", "")) !== undefined;
-    const file = openSync(join(objects, name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    try {
-      return fstatSync(file).isFile() && hasOwnChecksum(file) && (name.endsWith(".idx") || isOfIndex(objects, name));
-    } finally {
-      closeSync(file);
-    }
-  } catch {
-    return false;
-  }
-}
-
-/** A pack and its index both end with the checksum of all that is before. */
-function hasOwnChecksum(file: number): boolean {
-  const { size } = fstatSync(file);
-  const end = size - checksumBytes;
-  const hash = createHash("sha1");
-  const chunk = Buffer.allocUnsafe(chunkBytes);
-  for (let at = 0; at < end; ) {
-    const read = readSync(file, chunk, 0, Math.min(chunk.length, end - at), at);
-    if (read === 0) return false;
-    hash.update(chunk.subarray(0, read));
-    at += read;
-  }
-  return end > 0 && hash.digest().equals(tail(file, size, checksumBytes));
-}
-
-/** Whether a pack ends with the checksum that its index names. */
-function isOfIndex(objects: string, name: string): boolean {
-  const pack = openSync(join(objects, name), O_RDONLY | O_NOFOLLOW);
-  try {
-    const index = openSync(join(objects, name.replace(/pack$/, "idx")), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    try {
-      const named = tail(index, fstatSync(index).size, 2 * checksumBytes).subarray(0, checksumBytes);
-      return tail(pack, fstatSync(pack).size, checksumBytes).equals(named);
-    } finally {
-      closeSync(index);
-    }
-  } finally {
-    closeSync(pack);
-  }
-}
-
-function tail(file: number, size: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
-  readSync(file, bytes, 0, length, Math.max(size - length, 0));
-  return bytes;
 }

@@ -32,7 +32,7 @@ export interface Lanes {
 export interface Timeouts {
   /** `resolve`, `inspectMirror`: default 1 minute. */
   readonly questionMs: number;
-  /** `prepareWorkspace`, `cleanWorkspace`, `discardWorkspace`: default 15 minutes. */
+  /** `checkMirror`, `prepareWorkspace`, `cleanWorkspace`, `discardWorkspace`: default 15 minutes. */
   readonly filesMs: number;
   /** `emptyTrash`: default 1 hour. */
   readonly trashMs: number;
@@ -119,6 +119,8 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
       if (!refs) forgetMirrors();
       return refs;
     },
+
+    checkMirror: (path) => run(local, "checkMirror", path, { deadlineMs: timeouts.filesMs }),
 
     resolve: (mirror, revision) =>
       run(question, "resolve", { mirror, revision }, { deadlineMs: timeouts.questionMs }, { revision }),

@@ -58,6 +58,7 @@ export interface Operations {
   cloneMirror(job: CloneMirrorJob, report: (progress: MirrorProgress) => void): Promise<MirrorRefs>;
   fetchMirror(job: FetchMirrorJob): Promise<MirrorRefs>;
   inspectMirror(path: string): Promise<MirrorRefs | undefined>;
+  checkMirror(path: string): Promise<boolean>;
   resolve(job: ResolveJob): Promise<Resolved>;
   prepareWorkspace(job: PrepareWorkspaceRequest): Promise<void>;
   cleanWorkspace(job: CleanWorkspaceRequest): Promise<CleanOutcome>;
@@ -93,6 +94,7 @@ export type WorkerMessage =
 export interface Fault {
   /** Set where the worker knows the kind of fault; otherwise the rest is judged. */
   readonly kind?:
+    | "obstructed"
     | "salvage-not-found"
     | "revision-not-found"
     | "revision-ambiguous"

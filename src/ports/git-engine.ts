@@ -132,7 +132,9 @@ export interface FindStragglersRequest {
 export type CleanOutcome =
   | { readonly kind: "clean"; readonly recreated: boolean }
   /** `detail` says what work was found, in words. The files are where `path` in the answer says, `.git` as the holder left it. */
-  | { readonly kind: "unsaved"; readonly path: string; readonly detail: string };
+  | { readonly kind: "unsaved"; readonly path: string; readonly detail: string }
+  /** What stands there refuses to go, and would again: `detail` says what and why. The files are at `path`, perhaps partly cleaned. */
+  | { readonly kind: "obstructed"; readonly path: string; readonly detail: string };
 
 export interface DiscardWorkspaceRequest {
   readonly mirror: string;
@@ -206,6 +208,11 @@ export interface GitEngine {
   fetchMirror(request: FetchMirrorRequest): Promise<MirrorRefs>;
   /** Whether a whole, readable mirror is at `path`. Reads its refs and default branch. Undefined if not. */
   inspectMirror(path: string): Promise<MirrorRefs | undefined>;
+  /**
+   * Whether the mirror's object files are as they came from the upstream, as far as size, permissions and time tell; those
+   * whose time differs are read. Holders of the same user can write into files that their workspaces share with it.
+   */
+  checkMirror(path: string): Promise<boolean>;
   /** Finds what `revision` names; empty is the default branch. */
   resolve(mirror: string, revision: string): Promise<Resolved>;
   /** Directories two levels below `root` (repository, workspace), without those that begin with a dot: what may be workspaces. */

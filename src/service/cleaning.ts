@@ -14,6 +14,7 @@ import type { Verification } from "../domain/verification.js";
 import type { CheckoutTarget, GitEngine, PrepareWorkspaceRequest } from "../ports/git-engine.js";
 import type { Logger } from "../ports/logger.js";
 import type { Work, WorkspaceStore } from "../ports/workspace-store.js";
+import type { Mirrors } from "./mirrors.js";
 import type { Places } from "./places.js";
 import type { Destroyed, Salvaging } from "./salvaging.js";
 
@@ -21,6 +22,7 @@ export interface CleaningDependencies {
   readonly work: WorkspaceStore;
   readonly git: GitEngine;
   readonly salvaging: Salvaging;
+  readonly mirrors: Mirrors;
   readonly places: Places;
   readonly log: Logger;
 }
@@ -42,25 +44,35 @@ export class Cleaning {
     const first = await this.#verify(work, repository, target, false);
     if (first.kind === "pristine") return cleaned;
     const workspace = work.key.workspaceId;
+    await this.#repair(repository, first);
     log.warn({ workspace, findings: first.findings }, "a cleaned workspace differs from a fresh clone: made anew");
-    await salvaging.remake(work, repository, target);
+    const remade = await salvaging.remake(work, repository, target);
+    if (remade.kind !== "done") return remade;
     const second = await this.#verify(work, repository, target, false);
     if (second.kind === "pristine") return cleaned;
     return { kind: "quarantined", path: work.path, problem: differsFromFreshClone(second.findings) };
   }
 
   /** Makes a workspace where none is, and verifies it. Fails where it differs. */
-  async make(request: PrepareWorkspaceRequest): Promise<void> {
+  async make(request: PrepareWorkspaceRequest, repository: Repository): Promise<void> {
     const { git } = this.#deps;
     await git.prepareWorkspace(request);
     const verification = await git.verifyWorkspace({ ...request, deep: false });
+    await this.#repair(repository, verification);
     if (verification.kind === "differs") throw new Error(differsFromFreshClone(verification.findings));
   }
 
   /** Looks at an idle workspace, trusting no file's time. */
-  examine(work: Work, repository: Repository): Promise<Verification> {
+  async examine(work: Work, repository: Repository): Promise<Verification> {
     const target: CheckoutTarget = { commit: work.from, head: work.head, tracking: work.head !== "" };
-    return this.#verify(work, repository, target, true);
+    const verification = await this.#verify(work, repository, target, true);
+    await this.#repair(repository, verification);
+    return verification;
+  }
+
+  /** Before anything else is made of it. */
+  async #repair(repository: Repository, verification: Verification): Promise<void> {
+    if (verification.kind === "differs" && verification.mirrorDamaged) await this.#deps.mirrors.repair(repository);
   }
 
   /** Before a directory is given up for good. */

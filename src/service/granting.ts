@@ -251,7 +251,7 @@ export class Granting {
       };
       // what was idle has been verified since its last holder, and is only moved
       await timed(timings, "prepare", () =>
-        present ? git.prepareWorkspace({ ...request, from: granted.from }) : cleaning.make(request),
+        present ? git.prepareWorkspace({ ...request, from: granted.from }) : cleaning.make(request, repository),
       );
     }
     if (salvage) await timed(timings, "restore", () => salvages.restore(salvage, granted.path));

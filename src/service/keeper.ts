@@ -173,7 +173,10 @@ export class Keeper {
     if (due.kind === "clean") return after(await cleaning.clean(due, repository, target), idle);
     const trustedIndex = places.trustedIndex(due.key.workspaceId);
     const { url: origin, objectStorage } = repository;
-    await cleaning.make({ mirror: mirrorPath, path: due.path, trustedIndex, origin, objectStorage, target });
+    await cleaning.make(
+      { mirror: mirrorPath, path: due.path, trustedIndex, origin, objectStorage, target },
+      repository,
+    );
     return idle;
   }
 

@@ -98,7 +98,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const seats = new Seats();
   const salvages = new Salvages({ store: store.salvages, git, places, log });
   const salvaging = new Salvaging({ salvages: store.salvages, git, mirrors, places, log });
-  const cleaning = new Cleaning({ work, git, salvaging, places, log });
+  const cleaning = new Cleaning({ work, git, salvaging, mirrors, places, log });
   const granting = new Granting({
     board: tickets,
     repositories,

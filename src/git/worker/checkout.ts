@@ -6,7 +6,7 @@
  *    it, shares its future.
  * 2. Only files that the old tree or index had are unlinked: their directories have been compared and are real.
  */
-import { rmdirSync, unlinkSync } from "node:fs";
+import { lstatSync, rmdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { convertAttributesFiles, convertingAttributes, isAttributesFile } from "./attributes.js";
 import { toBytePath, toFsPath, toText } from "./byte-path.js";
@@ -128,7 +128,9 @@ export function removeFiles(path: string, names: Iterable<string>): void {
       unlinkSync(toFsPath(`${root}/${name}`));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === "EISDIR" || code === "EPERM") rmdirSync(toFsPath(`${root}/${name}`));
+      // An empty directory; EPERM is how POSIX tells it, and how Linux tells that a file is immutable.
+      const isDirectory = (): boolean => lstatSync(toFsPath(`${root}/${name}`)).isDirectory();
+      if (code === "EISDIR" || (code === "EPERM" && isDirectory())) rmdirSync(toFsPath(`${root}/${name}`));
       else if (code !== "ENOENT" && code !== "ENOTDIR") throw error;
     }
     parents.add(name.slice(0, Math.max(name.lastIndexOf("/"), 0)));

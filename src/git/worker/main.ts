@@ -15,6 +15,7 @@ import { discardWorkspace } from "./discard.js";
 import { toFault } from "./fault.js";
 import { cloneMirror, fetchMirror } from "./mirror.js";
 import { inspectMirror } from "./mirror-check.js";
+import { damagedObjects } from "./mirror-record.js";
 import { prepareWorkspace } from "./prepare.js";
 import { resolveRevision } from "./resolve.js";
 import { restoreSalvage } from "./restore.js";
@@ -28,6 +29,7 @@ const operations: Operations = {
   cloneMirror,
   fetchMirror,
   inspectMirror,
+  checkMirror: async (path) => damagedObjects(path).length === 0,
   resolve: resolveRevision,
   prepareWorkspace,
   cleanWorkspace,

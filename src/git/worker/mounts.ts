@@ -4,12 +4,12 @@
  * A bind mount of the same file system bears the same device number, so numbers alone do not tell.
  */
 import { readFileSync, realpathSync } from "node:fs";
-import { toBytePath } from "./byte-path.js";
+import { toFsPath } from "./byte-path.js";
 
 const table = "/proc/self/mountinfo";
 
 /** Byte paths of mount points at or below a directory, relative to it; none where the system does not tell. */
-export function mountsBelow(directory: string): string[] {
+export function mountsBelow(directory: string | Buffer): string[] {
   let text: string;
   let root: string;
   try {
@@ -29,8 +29,8 @@ export function mountsBelow(directory: string): string[] {
   return [...found];
 }
 
-/** The same as absolute byte paths. */
+/** The same as absolute byte paths, below the directory as it was named. `directory`: bytes. */
 export function mountPointsBelow(directory: string): Set<string> {
-  const base = toBytePath(directory);
-  return new Set(mountsBelow(directory).map((point) => (point === "" ? base : `${base}/${point}`)));
+  const points = mountsBelow(toFsPath(directory));
+  return new Set(points.map((point) => (point === "" ? directory : `${directory}/${point}`)));
 }

@@ -3,12 +3,15 @@
  *
  * Invariants:
  * 1. Nothing is removed where it stood: it is renamed into the trash, which costs the same whatever its size.
- * 2. Removal never follows a symlink and never leaves the trash; modes, depth and odd names do not stop it.
+ * 2. Removal never follows a symlink, never enters another file system and never leaves the trash; modes, depth and odd names do not stop it.
  */
 import { randomBytes } from "node:crypto";
 import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { toBytePath, toFsPath } from "./byte-path.js";
+import { WorkerFault } from "./fault.js";
+import { mountPointsBelow } from "./mounts.js";
+import { describeRefusal } from "./obstruction.js";
 
 /** Below this the kernel takes every path (PATH_MAX is 4096); what is deeper is moved up before it is removed. */
 const longestPath = 3000;
@@ -54,8 +57,12 @@ export class TrashBin {
 export function emptyTrash(trash: string): void {
   const stat = lstatSync(trash, { throwIfNoEntry: false });
   if (!stat?.isDirectory()) return;
-  const removal = new Removal(toBytePath(trash));
-  removal.run();
+  try {
+    new Removal(toBytePath(trash)).run();
+  } catch (error) {
+    const detail = describeRefusal(error, trash);
+    throw detail === undefined ? error : new WorkerFault("obstructed", `the trash cannot be emptied: ${detail}`);
+  }
 }
 
 /** Removes `path` whatever it is; nothing happens if it is not there. */
@@ -72,9 +79,11 @@ class Removal {
   private readonly root: string;
   private moved = 0;
   private failure: unknown;
+  private readonly mounts: ReadonlySet<string>;
 
   constructor(root: string) {
     this.root = root;
+    this.mounts = mountPointsBelow(root);
   }
 
   run(): void {
@@ -93,7 +102,9 @@ class Removal {
     );
     for (const entry of entries ?? []) {
       const path = `${directory}/${entry.name}`;
-      if (!entry.isDirectory()) this.attempt(directory, () => unlinkSync(toFsPath(path)));
+      if (this.mounts.has(path))
+        this.failure ??= new WorkerFault("obstructed", "another file system is mounted in the trash");
+      else if (!entry.isDirectory()) this.attempt(directory, () => unlinkSync(toFsPath(path)));
       else if (path.length > longestPath && directory !== this.root) this.moveUp(path, directory);
       else {
         this.empty(path);

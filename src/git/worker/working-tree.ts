@@ -10,6 +10,7 @@
  */
 import { createHash } from "node:crypto";
 import { chmodSync, lstatSync, readdirSync, readFileSync, readlinkSync, type Stats } from "node:fs";
+import { dirname } from "node:path";
 import { toBytePath, toFsPath } from "./byte-path.js";
 import type { IndexFile } from "./index-file.js";
 
@@ -23,6 +24,8 @@ export interface Comparison {
   readonly missing: readonly number[];
   /** Positions in the index of files that are there and may have changed. */
   readonly altered: readonly number[];
+  /** Byte paths of the directories that were entered: the workspace itself, empty, and all that the index has. */
+  readonly directories: readonly string[];
   /** Directories (byte paths) with other permissions than a checkout gives, and what they had. */
   readonly oddDirectories: readonly OddDirectory[];
   /** Byte paths of submodules whose (empty) directory is missing. */
@@ -44,8 +47,9 @@ interface Expected {
 export function compareWorkingTree(root: string, index: IndexFile, trustedMs: number): Comparison {
   const expected = expect(index);
   const base = `${toBytePath(root)}/`;
-  const directoryMode = 0o777 & ~process.umask();
+  const directoryMode = directoryModeIn(root);
   const strangers: string[] = [];
+  const directories: string[] = [];
   const oddDirectories: OddDirectory[] = [];
   const missing: number[] = [];
   const altered: number[] = [];
@@ -55,6 +59,7 @@ export function compareWorkingTree(root: string, index: IndexFile, trustedMs: nu
   for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
     const prefix = directory === "" ? "" : `${directory}/`;
     const path = toFsPath(base + directory);
+    directories.push(directory);
     const mode = lstatSync(path).mode & 0o7777;
     if (mode !== directoryMode) oddDirectories.push({ path: directory, mode });
     // One that cannot be read is opened to be looked at; `restoreModes` undoes that.
@@ -80,13 +85,18 @@ export function compareWorkingTree(root: string, index: IndexFile, trustedMs: nu
     if (!met[position] && !isSubmodule(index, position)) missing.push(position);
   }
   const missingSubmodules = [...expected.submodules].filter((name) => !foundSubmodules.has(name));
-  return { strangers, missing, altered, oddDirectories, missingSubmodules };
+  return { strangers, missing, altered, directories, oddDirectories, missingSubmodules };
 }
 
-/** Gives directories the permissions that a checkout gives. */
-export function correctModes(root: string, odd: readonly OddDirectory[]): void {
-  const mode = 0o777 & ~process.umask();
-  for (const { path } of odd) chmodSync(toFsPath(`${toBytePath(root)}/${path}`), mode);
+/** Gives directories the permissions that a checkout gives. Those that have them as well: an immutable one refuses. */
+export function correctModes(root: string, directories: readonly string[]): void {
+  const mode = directoryModeIn(root);
+  for (const path of directories) chmodSync(toFsPath(`${toBytePath(root)}/${path}`), mode);
+}
+
+/** A directory inherits the set-group bit of the one above. */
+function directoryModeIn(root: string): number {
+  return (0o777 & ~process.umask()) | (lstatSync(dirname(root)).mode & 0o2000);
 }
 
 /** Undoes what `compareWorkingTree` did to directories that it could not read. */

@@ -62,6 +62,7 @@ function salvage(site: Site, target: CheckoutTarget) {
     candidates: [site.path],
     from: target.commit,
     trustedIndex: site.trustedIndex,
+    salvageIgnored: [],
     salvages: bench.at("salvages.git"),
     report: { salvageId: `s${made}.1`, ...names },
     limits: { fileBytes: 1e8, totalBytes: 1e8 },

@@ -9,51 +9,61 @@ const firstBytes = 1 << 14;
 
 /** The id of the tree. Git's order of entries is the order of the index: a directory sorts as if its name ended with a slash. */
 export function treeOfIndex(index: IndexFile): string {
-  const open = [new OpenTree("")];
-  const last = (): OpenTree => open.at(-1) as OpenTree;
-  const closeLast = (): void => {
-    const { path, id } = open.pop() as OpenTree;
-    const above = last();
-    id().copy(above.add("40000", path.slice(above.path.length, -1)));
+  let tree = new OpenTree("");
+  const above: OpenTree[] = [];
+  const close = (): void => {
+    const id = tree.id();
+    const { path } = tree;
+    tree = above.pop() as OpenTree;
+    tree.add("40000 ", path, path.length - 1);
+    tree.bytes.set(id, tree.length - idBytes);
   };
+  const modes = new Map<number, string>();
   for (const [position, path] of index.paths.entries()) {
-    while (!path.startsWith(last().path)) closeLast();
-    for (let slash = path.indexOf("/", last().path.length); slash >= 0; slash = path.indexOf("/", slash + 1)) {
-      open.push(new OpenTree(path.slice(0, slash + 1)));
+    while (!path.startsWith(tree.path)) close();
+    for (let slash = path.indexOf("/", tree.path.length); slash >= 0; slash = path.indexOf("/", slash + 1)) {
+      above.push(tree);
+      tree = new OpenTree(path.slice(0, slash + 1));
     }
-    const tree = last();
-    index.copyId(position, tree.add(index.mode(position).toString(8), path.slice(tree.path.length)));
+    const mode = index.mode(position);
+    const text = modes.get(mode) ?? `${mode.toString(8)} `;
+    modes.set(mode, text);
+    tree.add(text, path, path.length);
+    index.copyId(position, tree.bytes, tree.length - idBytes);
   }
-  while (open.length > 1) closeLast();
-  return last().id().toString("hex");
+  while (above.length > 0) close();
+  return tree.id().toString("hex");
 }
 
-/** A tree whose entries are still coming. */
+/** A tree whose entries are still coming. Written byte by byte: there are too many entries for a buffer for each. */
 class OpenTree {
   /** Byte path with a slash at its end; empty at the top. */
   readonly path: string;
-  private bytes = Buffer.allocUnsafe(firstBytes);
-  private length = 0;
-
+  bytes = Buffer.allocUnsafe(firstBytes);
+  length = 0;
   constructor(path: string) {
     this.path = path;
   }
 
-  /** Answers where the entry's id belongs. */
-  add(mode: string, name: string): Buffer {
-    const wanted = this.length + mode.length + name.length + 2 + idBytes;
+  /** Adds what is at a byte path, up to `end`; the last 20 bytes are left for its id. */
+  add(mode: string, path: string, end: number): void {
+    const begin = this.path.length;
+    const wanted = this.length + mode.length + (end - begin) + 1 + idBytes;
     if (wanted > this.bytes.length) {
       const larger = Buffer.allocUnsafe(wanted * 2);
       this.bytes.copy(larger, 0, 0, this.length);
       this.bytes = larger;
     }
-    this.bytes.write(`${mode} ${name}\0`, this.length, "latin1");
+    const { bytes } = this;
+    let at = this.length;
+    for (let from = 0; from < mode.length; from++) bytes[at++] = mode.charCodeAt(from);
+    for (let from = begin; from < end; from++) bytes[at++] = path.charCodeAt(from);
+    bytes[at] = 0;
     this.length = wanted;
-    return this.bytes.subarray(wanted - idBytes, wanted);
   }
 
-  readonly id = (): Buffer => {
+  id(): Buffer {
     const bytes = this.bytes.subarray(0, this.length);
     return createHash("sha1").update(`tree ${bytes.length}\0`).update(bytes).digest();
-  };
+  }
 }

@@ -40,14 +40,14 @@ export function makingIn(path: string): Making {
   return { mode: (0o777 & ~umask) | (above.mode & setGroup), uid: process.geteuid?.() ?? above.uid, gid, umask };
 }
 
-interface Directory {
-  readonly files: Map<string, number>;
-  readonly directories: Map<string, Directory>;
-}
-
-interface Pending {
-  readonly path: string;
-  readonly expected: Directory;
+/** A directory of the index. */
+interface Entered {
+  /** Undefined if it may not, or cannot, be looked into. */
+  readonly names: readonly string[] | undefined;
+  /** How many names it is to have. */
+  expected: number;
+  /** Something that is to be there is not. */
+  lacks: boolean;
 }
 
 /** Answers the positions of files whose bytes are to be compared. `.git` at the top is another's to judge. */
@@ -56,74 +56,96 @@ export function verifyFiles(root: string, index: IndexFile, trust: FileTrust, fi
   const making = makingIn(root);
   const mounts = new Set(mountsBelow(root));
   const top = lstatSync(toFsPath(base));
-  const seen = new Uint8Array(index.length);
-  const unproven: number[] = [];
-  const pending: Pending[] = [];
-  const enter = (path: string, expected: Directory, stat: Stats): void => {
-    const fault = faultOfDirectory(stat, making);
-    if (fault) findings.add(`${toShown(path)}: ${fault}`);
-    if (stat.dev === top.dev && !mounts.has(path)) pending.push({ path, expected });
-    else findings.add(`another file system is mounted at ${toShown(path)}`);
-  };
-  enter("", expectedOf(index), top);
-  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    const { path: above, expected } = at;
-    const place = above === "" ? base : `${base}/${above}`;
-    for (const name of namesIn(place, above, findings)) {
-      if (above === "" && name === ".git") continue;
-      const path = above === "" ? name : `${above}/${name}`;
-      const position = expected.files.get(name);
-      const directory = position === undefined ? expected.directories.get(name) : undefined;
-      if (position === undefined && !directory) {
-        findings.add(`${toShown(path)}: is not of the commit`);
-        continue;
-      }
-      const stat = lstatSync(toFsPath(`${place}/${name}`), { throwIfNoEntry: false });
-      if (!stat) continue;
-      if (directory) {
-        if (stat.isDirectory()) enter(path, directory, stat);
-        else findings.add(`${toShown(path)}: is no directory`);
-      } else if (position !== undefined) {
-        seen[position] = 1;
-        const fault = faultOfFile(stat, index, position, making);
-        if (fault === "submodule") verifySubmodule(`${place}/${name}`, path, stat, making, findings);
-        else if (fault) findings.add(`${toShown(path)}: ${fault}`);
-        else if (mounts.has(path)) findings.add(`another file system is mounted at ${toShown(path)}`);
-        else if (trust.deep || !(stat.ctimeMs < trust.trustedMs && stat.mtimeMs < trust.trustedMs)) {
-          unproven.push(position);
-        }
-      }
+  const entered = new Map<string, Entered>();
+  const nowhere: Entered = { names: undefined, expected: 0, lacks: false };
+  const add = (path: string, fault: string): void => findings.add(`${toShown(path)}: ${fault}`);
+
+  const look = (path: string, stat: Stats | undefined): Entered => {
+    if (!stat?.isDirectory()) {
+      add(path, stat ? "is no directory" : "is missing");
+      return { ...nowhere, lacks: stat === undefined };
     }
+    const fault = faultOfDirectory(stat, making);
+    if (fault) add(path, fault);
+    if (stat.dev !== top.dev || mounts.has(path)) {
+      findings.add(`another file system is mounted at ${toShown(path)}`);
+      return { ...nowhere };
+    }
+    return { names: namesIn(placeOf(base, path), path, findings), expected: path === "" ? 1 : 0, lacks: false };
+  };
+  /** Enters the directories above first, so that nothing is looked at through one that is none. */
+  const enter = (path: string): Entered => {
+    const known = entered.get(path);
+    if (known) return known;
+    const above = path === "" ? undefined : enter(path.slice(0, Math.max(path.lastIndexOf("/"), 0)));
+    let directory = nowhere;
+    if (!above || above.names) {
+      const stat = path === "" ? top : lstatSync(toFsPath(placeOf(base, path)), { throwIfNoEntry: false });
+      directory = look(path, stat);
+      if (above && directory.lacks) above.lacks = true;
+      else if (above) above.expected += 1;
+      directory.lacks = false;
+    }
+    entered.set(path, directory);
+    return directory;
+  };
+
+  const unproven: number[] = [];
+  const once = { throwIfNoEntry: false } as const;
+  let last = "";
+  let directory = enter("");
+  for (const [position, path] of index.paths.entries()) {
+    const slash = path.lastIndexOf("/");
+    if (slash !== last.length || !path.startsWith(last)) {
+      last = path.slice(0, Math.max(slash, 0));
+      directory = enter(last);
+    }
+    if (!directory.names) continue;
+    const place = `${base}/${path}`;
+    const stat = lstatSync(toFsPath(place), once);
+    if (!stat) {
+      directory.lacks = true;
+      add(path, "is missing");
+      continue;
+    }
+    directory.expected += 1;
+    const fault = faultOfFile(stat, index, position, making);
+    if (fault === "submodule") verifySubmodule(place, path, stat, making, findings);
+    else if (fault) add(path, fault);
+    else if (mounts.size > 0 && mounts.has(path)) findings.add(`another file system is mounted at ${toShown(path)}`);
+    else if (trust.deep || !(stat.ctimeMs < trust.trustedMs && stat.mtimeMs < trust.trustedMs)) unproven.push(position);
   }
-  for (let position = 0; position < seen.length; position++) {
-    if (!seen[position]) findings.add(`${toShown(index.paths[position] as string)}: is missing`);
-  }
+  findStrangers(index, entered, add);
   return unproven;
 }
 
-function expectedOf(index: IndexFile): Directory {
-  const make = (): Directory => ({ files: new Map(), directories: new Map() });
-  const top = make();
-  let last = "";
-  let directory = top;
-  for (const [position, path] of index.paths.entries()) {
-    const slash = path.lastIndexOf("/");
-    // The order of the index keeps the files of a directory together, but for those of directories below.
-    if (slash !== last.length || !path.startsWith(last)) {
-      last = path.slice(0, Math.max(slash, 0));
-      directory = top;
-      for (const name of last === "" ? [] : last.split("/")) {
-        let below = directory.directories.get(name);
-        if (!below) {
-          below = make();
-          directory.directories.set(name, below);
-        }
-        directory = below;
-      }
-    }
-    directory.files.set(path.slice(slash + 1), position);
+/** A directory has strangers where it has more names than are to be there, or some of those are not. */
+function findStrangers(
+  index: IndexFile,
+  entered: ReadonlyMap<string, Entered>,
+  add: (path: string, fault: string) => void,
+): void {
+  const expected = new Map<string, Set<string>>();
+  for (const [path, directory] of entered) {
+    const isRight = !directory.names || (!directory.lacks && directory.names.length === directory.expected);
+    if (!isRight) expected.set(path, new Set(path === "" ? [".git"] : []));
   }
-  return top;
+  if (expected.size === 0) return;
+  const expect = (path: string): void => {
+    const slash = path.lastIndexOf("/");
+    expected.get(path.slice(0, Math.max(slash, 0)))?.add(path.slice(slash + 1));
+  };
+  for (const path of entered.keys()) if (path !== "") expect(path);
+  for (const path of index.paths) expect(path);
+  for (const [path, names] of expected) {
+    for (const name of entered.get(path)?.names ?? []) {
+      if (!names.has(name)) add(path === "" ? name : `${path}/${name}`, "is not of the commit");
+    }
+  }
+}
+
+function placeOf(base: string, path: string): string {
+  return path === "" ? base : `${base}/${path}`;
 }
 
 /** Undefined if nothing is wrong with it but perhaps its content; `submodule` if it is to be one. */

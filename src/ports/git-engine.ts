@@ -104,6 +104,8 @@ export interface CleanWorkspaceRequest extends WorkspaceIdentity {
   readonly target: CheckoutTarget;
   /** Refuse to destroy work that exists nowhere else: answer `unsaved` and leave everything in place. */
   readonly guardWork: boolean;
+  /** Salvage has just compared the files, and verification will: they need not be compared in between. Default false. */
+  readonly comparedBefore?: boolean;
   /** Use nothing of what is there: all of it goes into the trash, and a fresh clone takes its place. Default false. */
   readonly fromScratch?: boolean;
 }

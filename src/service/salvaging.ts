@@ -69,6 +69,7 @@ export class Salvaging {
       objectStorage: repository.objectStorage,
       target,
       guardWork: false,
+      comparedBefore: work.guardWork,
       fromScratch,
     });
     return afterwards(outcome);

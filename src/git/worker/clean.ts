@@ -21,6 +21,7 @@ import { IndexFile } from "./index-file.js";
 import { describeMounts, describeRefusal } from "./obstruction.js";
 import { beside, findWorkspace, isThere, leftoversOf } from "./place.js";
 import { type Making, makeWorkspace } from "./prepare.js";
+import { takeComparison } from "./recent-comparison.js";
 import { readRefs } from "./refs.js";
 import { TrashBin } from "./trash.js";
 import { indexPath, readTrustedIndex, saveTrustedIndex } from "./trusted-index.js";
@@ -60,7 +61,7 @@ async function clean(request: CleanWorkspaceRequest): Promise<CleanOutcome> {
   const making: Making = { ...request, table: readRefs(request.mirror) };
   if (found !== undefined && target.commit !== "" && !request.fromScratch) {
     try {
-      if (await reuse(making, bin)) return { kind: "clean", recreated: false };
+      if (await reuse(making, bin, request.comparedBefore ?? false)) return { kind: "clean", recreated: false };
     } catch (error) {
       // A full disk would defeat a fresh clone as well, and what refuses to go would never leave the trash.
       if (isHostFault(error) || describeRefusal(error, path) !== undefined) throw error;
@@ -81,14 +82,15 @@ function findMount(candidates: readonly string[]): CleanOutcome | undefined {
 }
 
 /** Cleans the files at `path` in place. False if there is no trusted index to judge them by. */
-async function reuse(making: Making, bin: TrashBin): Promise<boolean> {
+async function reuse(making: Making, bin: TrashBin, comparedBefore: boolean): Promise<boolean> {
   const { path, trustedIndex, target } = making;
   const trusted = readTrustedIndex(trustedIndex);
   if (!trusted) return false;
-  const index = new IndexFile(trusted.bytes);
   const git = join(path, ".git");
   if (isThere(git)) bin.take(git);
-  const comparison = compareWorkingTree(path, index, trusted.writtenMs);
+  const recent = comparedBefore ? takeComparison(path, trusted.bytes) : undefined;
+  const index = recent?.index ?? new IndexFile(trusted.bytes);
+  const comparison = recent?.comparison ?? compareWorkingTree(path, index, trusted.writtenMs);
   correctModes(path, comparison.directories);
   const root = toBytePath(path);
   for (const stranger of comparison.strangers) bin.take(toFsPath(`${root}/${stranger}`));

@@ -5,7 +5,7 @@
  * Invariant: it is told in words, with the place inside the workspace and without its path on this host.
  */
 import { toBytePath, toShown } from "./byte-path.js";
-import { mountsBelow } from "./mounts.js";
+import { mountsBelow } from "./mounts-inside.js";
 
 /** Refusals that no second attempt overcomes. */
 const refusals = new Map([

@@ -10,7 +10,7 @@ import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync, un
 import { dirname, join } from "node:path";
 import { toBytePath, toFsPath } from "./byte-path.js";
 import { WorkerFault } from "./fault.js";
-import { mountPointsBelow } from "./mounts.js";
+import { mountPointsBelow } from "./mounts-inside.js";
 import { describeRefusal } from "./obstruction.js";
 
 /** Below this the kernel takes every path (PATH_MAX is 4096); what is deeper is moved up before it is removed. */

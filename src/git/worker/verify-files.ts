@@ -11,7 +11,7 @@ import { dirname } from "node:path";
 import { toBytePath, toFsPath, toShown } from "./byte-path.js";
 import type { Findings } from "./findings.js";
 import type { IndexFile } from "./index-file.js";
-import { mountsBelow } from "./mounts.js";
+import { mountsBelow } from "./mounts-inside.js";
 
 const kind = { mask: 0o170000, file: 0o100000, link: 0o120000, submodule: 0o160000 } as const;
 const executable = 0o100;

@@ -5,6 +5,7 @@
  * 1. In a commit, only the mirror's objects are read.
  * 2. A workspace is data: no symlink is followed, and what the commit's rules ignore is not a manifest.
  */
+import { randomBytes } from "node:crypto";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fingerprintOf, type Manifest, mostManifests } from "../../domain/dependencies.js";
@@ -110,7 +111,12 @@ export async function manifestsIn(
   const converted =
     differing.length === 0
       ? new Set<string>()
-      : await findConverted(differing, commit.files, commit.readBlob, join(homedir(), "manifests"));
+      : await findConverted(
+          differing,
+          commit.files,
+          commit.readBlob,
+          join(homedir(), `manifests-${randomBytes(6).toString("hex")}`),
+        );
   for (const path of converted) manifests.set(path, manifestAt(commit.files, path) as Manifest);
   const found = [...manifests.values()];
   return { manifests: found, fingerprint: fingerprintOf(found, platform, environment) };

@@ -1,5 +1,5 @@
 /** Dependencies are installed once for a fingerprint: what one lease installed is there for the next that asks for it. */
-import { access, lstat, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { access, lstat, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { VerificationOutcome } from "../../gen/leasehold/v1/admin_service_pb.js";
@@ -17,7 +17,6 @@ import {
 } from "../support/dependencies.js";
 import { type Client, refusal } from "../support/rpc-client.js";
 import { type ServerProcess, useServers } from "../support/server.js";
-import { until } from "../support/until.js";
 import { git, type Upstream } from "../support/upstream.js";
 
 const servers = useServers();
@@ -239,102 +238,5 @@ describe("who gets it", () => {
     expect(again.answer.workspace?.fingerprint).toBe(dependenciesOf(first).fingerprint);
     const reused = await refusal(acquireWith(client, name, { requestId, environment: { a: "b" } }));
     expect(reused.reason).toBe("REQUEST_ID_REUSED");
-  });
-});
-
-describe("what is not kept", () => {
-  it.each<[string, (path: string) => Promise<unknown>]>([
-    ["a path that is a symlink", async (path) => symlink(root, join(path, "node_modules"))],
-    [
-      "a manifest that was edited",
-      (path) => write(path, { "node_modules/x.js": "x", "package.json": '{ "name": "other" }\n' }),
-    ],
-    [
-      "a manifest that was removed",
-      async (path) => {
-        await write(path, { "node_modules/x.js": "x" });
-        await rm(join(path, "package-lock.json"));
-      },
-    ],
-    [
-      "a manifest that was added",
-      (path) => write(path, { "node_modules/x.js": "x", "packages/new/package.json": "{}\n" }),
-    ],
-    [
-      "a manifest that became a symlink",
-      async (path) => {
-        await write(path, { "node_modules/x.js": "x", "cache/package.json": '{ "name": "demo" }\n' });
-        await rm(join(path, "package.json"));
-        await symlink("cache/package.json", join(path, "package.json"));
-      },
-    ],
-  ])("A7 %s", async (_what, mischief) => {
-    const held = await acquireWith(client, name);
-    await mischief(held.path);
-    await giveBack(client, held, true);
-    expect(await sets()).toEqual([]);
-    expect(stateOf(await acquireWith(client, name))).toBe("MISSING");
-  });
-
-  it("A7 a path below a symlink, one that is tracked, one with tracked files, one that is not ignored", async () => {
-    await upstream.commit({ "cache/readme.txt": "tracked\n" }, "Track").catch(() => undefined);
-    await upstream.git("add", "--force", "cache/readme.txt");
-    await upstream.commit({ "src/other.txt": "x" });
-    const outside = await servers.directory();
-    await write(outside, { "node_modules/secret.txt": "outside\n" });
-    const tries: [string, (path: string) => Promise<unknown>][] = [
-      ["cache", (path) => write(path, { "cache/more.txt": "x" })],
-      ["src/main.txt", (path) => write(path, { "src/main.txt": "one\n" })],
-      ["build", (path) => write(path, { "build/x.log": "x" })],
-      [
-        "packages/a/node_modules",
-        async (path) => {
-          await rm(join(path, "packages/a"), { recursive: true });
-          await symlink(outside, join(path, "packages/a"));
-          await mkdir(join(path, "node_modules"), { recursive: true });
-        },
-      ],
-    ];
-    for (const [path, mischief] of tries) {
-      const held = await acquireWith(client, name, {
-        dependencyManifests: ["package.json"],
-        keepPaths: [path, ".venv"],
-      });
-      await write(held.path, { ".venv/x.py": "x" });
-      await mischief(held.path);
-      await giveBack(client, held, true);
-      expect([path, await sets()]).toEqual([path, []]);
-    }
-    expect(await readFile(join(outside, "node_modules/secret.txt"), "utf8")).toBe("outside\n");
-  });
-
-  it("A7 is not put where the commit no longer ignores it, and not lost by that", async () => {
-    await installOnce(client, name);
-    await upstream.commit({ ".gitignore": "*.log\n" });
-    const held = await acquireWith(client, name, { revision: "main" });
-    expect(stateOf(held)).toBe("MISSING");
-    expect(await git(held.path, "status", "--porcelain", "--ignored")).toBe("");
-    await giveBack(client, held);
-    expect(stateOf(await acquireWith(client, name, { revision: await upstream.git("rev-parse", "HEAD~1") }))).toBe(
-      "READY",
-    );
-  });
-
-  it("A7 a workspace that a process still uses gives nothing", async () => {
-    const held = await acquireWith(client, name);
-    await write(held.path, { "node_modules/x.js": "x" });
-    const { spawn } = await import("node:child_process");
-    const straggler = spawn("sleep", ["60"], { cwd: join(held.path, "node_modules") });
-    await until("it runs there", () => straggler.pid !== undefined);
-    await client.release(held, { dependenciesInstalled: true, waitForClean: true });
-    straggler.kill("SIGKILL");
-    expect(await sets()).toEqual([]);
-  });
-
-  it("A7 what is kept of a repository goes with it", async () => {
-    await installOnce(client, name);
-    expect(await sets()).toHaveLength(1);
-    await client.admin.removeRepository({ name });
-    await until("the directory is gone", async () => !(await isThere(join(server.dataDir, "dependencies", name))));
   });
 });

@@ -29,10 +29,11 @@ interface RunFlags extends LeaseOptions, ConnectionOptions {
 const killGraceMs = 5_000;
 const releaseTimeoutMs = 15_000;
 
-/** Variables that would make git in the workspace work elsewhere, and the token of somebody else's lease. */
+/** Variables that would make git in the workspace work elsewhere, the token of somebody else's lease, and what it had. */
 const hidden = [
   ...["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"],
   ...["GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "LEASEHOLD_LEASE_TOKEN"],
+  ...["LEASEHOLD_FINGERPRINT", "LEASEHOLD_DEPENDENCIES", "LEASEHOLD_DEPENDENCY_CACHE"],
 ];
 
 export function addRun(program: Command, exit: (code: number) => void): void {

@@ -3,10 +3,12 @@ import { createHash } from "node:crypto";
 import { access, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
+import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import { connect } from "../../src/client/index.js";
 import { leasehold } from "../support/command-line.js";
 import { makeUpstream, wishes, write } from "../support/dependencies.js";
 import { type ServerProcess, useServers } from "../support/server.js";
+import { until } from "../support/until.js";
 import type { Upstream } from "../support/upstream.js";
 
 const servers = useServers();
@@ -41,6 +43,12 @@ async function install(caller: Caller, repository = "demo"): Promise<{ state: st
   if (dependencies.state !== "READY") await write(lease.path, { "node_modules/x.js": caller });
   await lease.release({ dependenciesInstalled: true, waitForClean: true });
   return dependencies;
+}
+
+/** What was released is kept when its workspace is clean. */
+async function clean(): Promise<void> {
+  const states = [WorkspaceState.CLEANING];
+  await until("all is clean", async () => (await as("ops").workspaces.listActive({ states })).workspaces.length === 0);
 }
 
 it("A7 G5 another caller gets none, unless the repository shares them", { timeout: 60_000 }, async () => {
@@ -97,6 +105,7 @@ it("A7 the command line installs once, and tells the command what is there", { t
   const first = await run("run", ...flags, "--install", script, "--", "sh", "-c", show);
   expect(first).toMatchObject({ status: 0, stderr: expect.any(String) });
   expect(first.stdout).toMatch(/^(MISSING|CHANGED)\n\1 [0-9a-f]{64}\n$/);
+  await clean();
   const second = await run("run", ...flags, "--install", script, "--", "sh", "-c", show);
   expect(second.stdout).toBe(first.stdout.replace(/\n(MISSING|CHANGED) /, "\nREADY "));
   // what fails is neither marked nor followed by the command
@@ -106,6 +115,7 @@ it("A7 the command line installs once, and tells the command what is there", { t
   const wrong = await run("run", "-r", "demo", "--install", "true", "--", "true");
   expect(wrong.stderr).toContain("--install needs --keep-path");
 
+  await clean();
   const acquired = await run("acquire", ...other);
   expect(acquired.stdout).toMatch(/^dependencies +(MISSING|CHANGED)$/m);
   const held = JSON.parse((await run("acquire", ...other, "-o", "json")).stdout);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { beforeAll, beforeEach, expect, it } from "vitest";
 import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import { connectPool, type Sql } from "../../src/postgres/client.js";
-import { acquireWith, installOnce, makeUpstream, stateOf, write } from "../support/dependencies.js";
+import { acquireWith, installOnce, makeUpstream, stateOf, wishes, write } from "../support/dependencies.js";
 import type { Client } from "../support/rpc-client.js";
 import { type ServerProcess, useServers } from "../support/server.js";
 import { until } from "../support/until.js";
@@ -33,11 +33,11 @@ beforeEach(async () => {
   await client.admin.registerRepository({ repository: { name, url } });
 });
 
-/** Kills the server while it stores a change of the leases, which then does not happen, and starts it again. */
-async function killWhile(change: string, action: () => Promise<unknown>): Promise<void> {
+/** Holds the server while it stores a change of the table. Answers how to let it go on. */
+async function hold(table: string, change: string, action: () => Promise<unknown>) {
   await sql.unsafe(`create function leasehold.hold() returns trigger language plpgsql as $$ begin
     if ${change} then perform pg_advisory_xact_lock(4712); end if; return new; end $$`);
-  await sql.unsafe(`create trigger hold before insert or update on leasehold.leases
+  await sql.unsafe(`create trigger hold before insert or update on leasehold.${table}
     for each row execute function leasehold.hold()`);
   const lock = connectPool({ url: databaseUrl }, { max: 1, name: "test lock" });
   await lock`select pg_advisory_lock(4712)`;
@@ -47,6 +47,12 @@ async function killWhile(change: string, action: () => Promise<unknown>): Promis
       select exists (select from pg_locks where locktype = 'advisory' and objid = 4712 and not granted) as waits`;
     return row?.waits;
   });
+  return { lock, done };
+}
+
+/** Kills the server while it stores a change of the leases, which then does not happen, and starts it again. */
+async function killWhile(change: string, action: () => Promise<unknown>): Promise<void> {
+  const { lock, done } = await hold("leases", change, action);
   await server.kill9();
   await done;
   await sql`select pg_terminate_backend(pid) from pg_stat_activity
@@ -87,4 +93,28 @@ it("A7 B2 killed between placing and the lease's birth, no lease finds half of i
   expect(await git(plain.path, "status", "--porcelain", "--ignored")).toBe("");
   expect(stateOf(next)).toBe("MISSING");
   expect(await git(next.path, "status", "--porcelain", "--ignored")).toBe("");
+});
+
+it("A7 G1 what was placed for a caller that has gone stays in no idle workspace", { timeout: 120_000 }, async () => {
+  const { workspaceId } = await installOnce(client, name);
+  const gone = new AbortController();
+  const { dependencyManifests, keepPaths } = wishes;
+  const request = { repository: name, dependencyManifests: [...dependencyManifests], keepPaths: [...keepPaths] };
+  const { lock, done } = await hold("workspaces", "new.dependencies is distinct from old.dependencies", () =>
+    client.acquire(request, gone.signal),
+  );
+  gone.abort();
+  await until("nobody waits for it", async () => {
+    const [row] = await sql<
+      { n: number }[]
+    >`select count(*)::int as n from tickets where state = 'GRANTED' and server_id is null`;
+    return row?.n === 1;
+  });
+  await lock.end({ timeout: 1 });
+  await done;
+  await until("it is given back", async () => (await client.get(workspaceId)).state === WorkspaceState.IDLE);
+  await sql`drop function leasehold.hold cascade`;
+  const plain = await client.acquire({ repository: name });
+  expect(plain.workspaceId).toBe(workspaceId);
+  expect(await git(plain.path, "status", "--porcelain", "--ignored")).toBe("");
 });

@@ -75,13 +75,14 @@ it.each<[string, (path: string) => Promise<unknown>]>([
 });
 
 it("A7 a path below a symlink, one that is tracked, one with tracked files, one that is not ignored", async () => {
-  await upstream.commit({ "cache/readme.txt": "tracked\n" }, "Track").catch(() => undefined);
-  await upstream.git("add", "--force", "cache/readme.txt");
+  await upstream.commit({ "cache/readme.txt": "tracked\n", "notes.log": "tracked\n" }, "Track").catch(() => undefined);
+  await upstream.git("add", "--force", "cache/readme.txt", "notes.log");
   await upstream.commit({ "src/other.txt": "x" });
   const outside = await servers.directory();
   await write(outside, { "node_modules/secret.txt": "outside\n" });
   const tries: [string, (path: string) => Promise<unknown>][] = [
     ["cache", (path) => write(path, { "cache/more.txt": "x" })],
+    ["notes.log", async () => {}],
     ["src/main.txt", (path) => write(path, { "src/main.txt": "one\n" })],
     ["build", (path) => write(path, { "build/x.log": "x" })],
     [

@@ -8,6 +8,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -88,12 +89,25 @@ describe("kept paths", () => {
         symlinkSync("elsewhere", join(path, "deep"));
       },
     ],
+    [
+      "is far below a symlink",
+      ({ path }) => {
+        mkdirSync(join(path, "elsewhere/in/node_modules"), { recursive: true });
+        symlinkSync("elsewhere", join(path, "deep"));
+      },
+    ],
     ["is not ignored", (workspace) => workspace.write({ "build/x": "x" })],
   ])("A7 nothing is kept where one of the paths %s", async (_what, mischief) => {
     const workspace = await bench.workspace();
     workspace.write({ ".venv/x.py": "x" });
     mischief(workspace);
-    const outcome = await workspace.keep([".venv", "build", "deep/node_modules", "node_modules"]);
+    const outcome = await workspace.keep([
+      ".venv",
+      "build",
+      "deep/in/node_modules",
+      "deep/node_modules",
+      "node_modules",
+    ]);
     expect(outcome).toMatchObject({ kind: "nothing" });
     expect(existsSync(join(bench.store, workspace.leaseId))).toBe(false);
     expect(existsSync(join(workspace.path, ".venv/x.py"))).toBe(true);
@@ -151,5 +165,28 @@ describe("kept paths", () => {
     for (const [index, workspace] of taking.entries()) {
       expect(existsSync(join(workspace.path, ".venv/x.py"))).toBe(placed[index]?.state === "READY");
     }
+  });
+
+  test("A7 of the caches, those in use and the sixteen that were used last are kept", async () => {
+    const workspace = await bench.workspace();
+    const open = async (number: number, cachesInUse: readonly string[] = []) => {
+      const fingerprint = String(number).padStart(64, "0");
+      const request = { ...workspace.placeRequest([]), fingerprint, cachesInUse, origin: "https://example.com/caches" };
+      return (await bench.bench.engine.placeDependencies(request)).cachePath;
+    };
+    const opened: string[] = [];
+    for (let number = 0; number < 17; number++) {
+      const path = await open(number);
+      opened.push(path);
+      // as if it was a while ago
+      utimesSync(path, 1_000 + number, 1_000 + number);
+      expect(statSync(path).mode & 0o777).toBe(0o700);
+    }
+    const [oldest = "", second = ""] = opened;
+    await open(17, [oldest]);
+    expect(existsSync(oldest)).toBe(true);
+    expect(existsSync(second)).toBe(true);
+    await open(18, [oldest]);
+    expect(opened.filter((path) => !existsSync(path))).toEqual([second]);
   });
 });

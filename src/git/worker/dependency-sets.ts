@@ -11,7 +11,7 @@
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, utimesSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Manifest, Platform } from "../../domain/dependencies.js";
 import type { DependencyOwner, SweepDependenciesRequest } from "../../ports/dependency-files.js";
@@ -61,6 +61,17 @@ export interface KeptSet {
 
 export function setDirectory(store: string, leaseId: string): string {
   return join(store, leaseId);
+}
+
+/** Makes a set's directory, which is the server's alone. */
+export function makeSet(store: string, directory: string): void {
+  makePassable(store);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+}
+
+/** Makes a directory that caches are below: whoever has a cache goes through it, and reads nothing of it. */
+function makePassable(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o711 });
 }
 
 /** Where a set's files are, below its directory. */
@@ -116,6 +127,7 @@ export function dropSet(directory: string, bin: TrashBin): void {
 /** The owner's directory for its installer, made if it is missing, and counted as used now. */
 export function openCache(owner: DependencyOwner): string {
   const directory = cacheDirectory(owner);
+  makePassable(dirname(directory));
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const now = new Date();
   utimesSync(directory, now, now);

@@ -26,6 +26,7 @@ import {
   dropSet,
   filesOf,
   type KeptSet,
+  makeSet,
   markCache,
   marksFor,
   openCache,
@@ -98,6 +99,7 @@ async function keep(request: KeepDependenciesRequest, commit: CommitFiles, set: 
   }
   const paths = keepPaths.filter((path) => !left.includes(path) || movable.includes(path));
   if (paths.length === 0) return nothing("none of the paths is there");
+  makeSet(request.store, set);
   for (const path of movable) {
     mkdirSync(join(moved(path), ".."), { recursive: true, mode: 0o700 });
     if (!moveOut(root, path, moved(path))) return nothing(`${path} could not be moved`);

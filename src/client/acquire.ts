@@ -39,6 +39,12 @@ export interface AcquireOptions {
   readonly author?: { readonly name: string; readonly email: string };
   /** Bring this salvage of the repository back to the workspace: files, index, branches and stashes. Not with `branch`. */
   readonly restoreSalvageId?: string;
+  /** Files of the commit that say what is to be installed: paths, globs, or `auto`. Without them, the answer says nothing of dependencies. */
+  readonly dependencyManifests?: readonly string[];
+  /** What else the dependencies depend on; goes into the fingerprint. Not for secrets. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Ignored paths that are to survive between leases that ask for the same, such as `node_modules`. */
+  readonly keepPaths?: readonly string[];
   /** Unique per intended lease; without it, a random one. Give one to get the same lease again after your own restart. */
   readonly requestId?: string;
   /** Gives up acquiring. Says nothing of the lease once there is one. */
@@ -78,7 +84,7 @@ export async function acquire(service: RawClient<typeof WorkspaceService>, optio
 
 function requestOf(options: AcquireOptions): AcquireRequest {
   const { repository, revision = "", host = "", holder = "", labels = {}, branch = "", author } = options;
-  const { restoreSalvageId = "" } = options;
+  const { restoreSalvageId = "", dependencyManifests = [], environment = {}, keepPaths = [] } = options;
   const request = create(AcquireRequestSchema, {
     requestId: options.requestId ?? randomUUID(),
     repository,
@@ -88,6 +94,9 @@ function requestOf(options: AcquireOptions): AcquireRequest {
     labels,
     branch,
     restoreSalvageId,
+    dependencyManifests: [...dependencyManifests],
+    environment,
+    keepPaths: [...keepPaths],
     ...(options.ttlMs !== undefined && { ttl: durationFromMs(options.ttlMs) }),
     ...(options.waitMs !== undefined && { wait: durationFromMs(options.waitMs) }),
     ...(options.maxStalenessMs !== undefined && { maxStaleness: durationFromMs(options.maxStalenessMs) }),

@@ -146,6 +146,14 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
         run(local, "discardSalvage", { salvages, ref }, { deadlineMs: timeouts.filesMs }),
       ),
 
+    selectManifests: (request) => run(question, "selectManifests", request, { deadlineMs: timeouts.questionMs }),
+    workspaceFingerprint: (request) => run(local, "workspaceFingerprint", request, { deadlineMs: timeouts.filesMs }),
+    keepDependencies: (request) => run(local, "keepDependencies", request, { deadlineMs: timeouts.filesMs }),
+    placeDependencies: (request) => run(local, "placeDependencies", request, { deadlineMs: timeouts.filesMs }),
+    sweepDependencies: (request) => run(local, "sweepDependencies", request, { deadlineMs: timeouts.filesMs }),
+    removeDependencies: (store, directory) =>
+      run(local, "removeDependencies", { store, trash: directory }, { deadlineMs: timeouts.filesMs }),
+
     emptyTrash: (directory) => run(trash, "emptyTrash", directory, { deadlineMs: timeouts.trashMs }),
 
     async close() {

@@ -5,9 +5,18 @@
  * 1. One call at a time per worker; every `call` is answered by one `started` and then one `done` or `failed`.
  * 2. What goes over is plain data that the structured clone can carry.
  */
+import type { Dependencies, Manifest } from "../domain/dependencies.js";
 import type { MirrorProgress } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
 import type { Verification } from "../domain/verification.js";
+import type {
+  KeepDependenciesRequest,
+  KeepOutcome,
+  PlaceDependenciesRequest,
+  SelectManifestsRequest,
+  SweepDependenciesRequest,
+  WorkspaceFingerprintRequest,
+} from "../ports/dependency-files.js";
 import type {
   CleanOutcome,
   CleanWorkspaceRequest,
@@ -48,6 +57,11 @@ export interface ResolveJob {
   readonly revision: string;
 }
 
+export interface RemoveDependenciesJob {
+  readonly store: string;
+  readonly trash: string;
+}
+
 export interface DiscardSalvageJob {
   readonly salvages: string;
   readonly ref: string;
@@ -68,6 +82,12 @@ export interface Operations {
   salvageWork(job: SalvageRequest): Promise<SalvageOutcome>;
   restoreSalvage(job: RestoreSalvageRequest): Promise<void>;
   discardSalvage(job: DiscardSalvageJob): Promise<void>;
+  selectManifests(job: SelectManifestsRequest): Promise<readonly Manifest[]>;
+  workspaceFingerprint(job: WorkspaceFingerprintRequest): Promise<string>;
+  keepDependencies(job: KeepDependenciesRequest): Promise<KeepOutcome>;
+  placeDependencies(job: PlaceDependenciesRequest): Promise<Dependencies>;
+  sweepDependencies(job: SweepDependenciesRequest): Promise<number>;
+  removeDependencies(job: RemoveDependenciesJob): Promise<void>;
   emptyTrash(trash: string): Promise<void>;
 }
 

@@ -41,6 +41,8 @@ export interface WorkspaceRow {
   create_time: Date;
   idle_time: Date | null;
   verify_time: Date | null;
+  /** Not of grants. */
+  fingerprint?: string;
 }
 
 export interface RepositoryRow {
@@ -127,6 +129,7 @@ export function toWorkspace(row: WorkspaceRow, lease?: Lease): Workspace {
     createTime: row.create_time,
     ...(row.idle_time ? { idleTime: row.idle_time } : {}),
     ...(row.verify_time ? { verifyTime: row.verify_time } : {}),
+    ...(row.fingerprint ? { fingerprint: row.fingerprint } : {}),
     ...(lease ? { lease } : {}),
   };
 }

@@ -54,6 +54,7 @@ export function fromWorkspace(workspace: Workspace): WorkspaceMessage {
     fence: workspace.fence,
     createTime: fromDate(workspace.createTime),
     problem: workspace.problem,
+    fingerprint: workspace.fingerprint ?? "",
   });
   if (workspace.verifyTime) message.verifyTime = fromDate(workspace.verifyTime);
   if (workspace.idleTime) message.idleTime = fromDate(workspace.idleTime);

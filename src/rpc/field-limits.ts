@@ -37,6 +37,7 @@ import {
   WatchRequestSchema,
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { defaultMaxWorkspaces, repositoryNamePattern } from "../domain/repository.js";
+import { checkKeepPaths, dependencyManifests, environment, keepPaths } from "./dependency-limits.js";
 import {
   any,
   atLeast,
@@ -163,17 +164,27 @@ const workspaceRequests = [
       branch: text({ max: 255, fault: branchFault }),
       author,
       restoreSalvageId: text({ max: 64 }),
+      dependencyManifests,
+      environment,
+      keepPaths,
     },
-    ({ branch, restoreSalvageId }, report) => {
+    ({ branch, restoreSalvageId, keepPaths: kept, dependencyManifests: manifests }, report) => {
+      checkKeepPaths(kept, manifests, report);
       if (branch && restoreSalvageId) report("branch", "is given together with restore_salvage_id");
     },
   ),
-  limits(HeartbeatRequestSchema, { leaseId: leaseName, leaseToken: opaque(1024), ttl: duration }),
+  limits(HeartbeatRequestSchema, {
+    leaseId: leaseName,
+    leaseToken: opaque(1024),
+    ttl: duration,
+    dependenciesInstalled: any,
+  }),
   limits(ReleaseRequestSchema, {
     leaseId: leaseName,
     leaseToken: opaque(1024),
     disposition: oneOf(DispositionSchema, "allowed"),
     waitForClean: any,
+    dependenciesInstalled: any,
   }),
   limits(
     ListActiveRequestSchema,

@@ -32,15 +32,18 @@ import { decodePageToken, encodePageToken } from "./page-token.js";
 export function workspaceService(workspaces: Workspaces, log: Log): ServiceImpl<typeof WorkspaceService> {
   return {
     acquire: (request, context) => acquire(workspaces, log, request, context),
-    heartbeat: async ({ leaseId, leaseToken, ttl }, context) => ({
-      lease: fromLease(await workspaces.heartbeat(leaseId, leaseToken, optionalMs(ttl), callContext(context))),
+    heartbeat: async ({ leaseId, leaseToken, ttl, dependenciesInstalled }, context) => ({
+      lease: fromLease(
+        await workspaces.heartbeat(leaseId, leaseToken, optionalMs(ttl), callContext(context), dependenciesInstalled),
+      ),
     }),
-    release: async ({ leaseId, leaseToken, disposition, waitForClean }, context) => {
+    release: async ({ leaseId, leaseToken, disposition, waitForClean, dependenciesInstalled }, context) => {
       const input = {
         leaseId,
         token: leaseToken,
         disposition: disposition === Disposition.DISCARD ? ("DISCARD" as const) : ("CLEAN" as const),
         waitForClean,
+        dependenciesInstalled,
       };
       return fromReleased(await workspaces.release(input, callContext(context)));
     },

@@ -15,6 +15,7 @@ import type { CheckoutTarget, GitEngine, PrepareWorkspaceRequest } from "../port
 import type { Logger } from "../ports/logger.js";
 import type { Work, WorkspaceStore } from "../ports/workspace-store.js";
 import type { Mirrors } from "./mirrors.js";
+import type { Dependencies } from "./dependencies.js";
 import type { Places } from "./places.js";
 import type { Destroyed, Salvaging } from "./salvaging.js";
 
@@ -23,6 +24,7 @@ export interface CleaningDependencies {
   readonly git: GitEngine;
   readonly salvaging: Salvaging;
   readonly mirrors: Mirrors;
+  readonly dependencies: Dependencies;
   readonly places: Places;
   readonly log: Logger;
 }
@@ -39,7 +41,8 @@ export class Cleaning {
     const { salvaging, log } = this.#deps;
     const isInUse = await this.#reportStragglers(work, repository);
     // without its commit nothing of what is there is believed
-    const cleaned = await salvaging.clean(work, repository, target, isInUse || work.from === "");
+    const keep = () => this.#deps.dependencies.keep(work, repository, isInUse);
+    const cleaned = await salvaging.clean(work, repository, target, isInUse || work.from === "", keep);
     if (cleaned.kind !== "done") return cleaned;
     const first = await this.#verify(work, repository, target, false);
     if (first.kind === "pristine") return cleaned;

@@ -11,16 +11,26 @@ import type { Repository } from "../domain/repository.js";
 import type { Salvage } from "../domain/salvage.js";
 import type { CheckoutTarget, GitEngine } from "../ports/git-engine.js";
 import type { HostOwnership } from "../ports/host-store.js";
-import type { Grant, GrantOutcome, Ticket, TicketBoard, TicketSpec, Timing } from "../ports/lease-store.js";
+import {
+  type Grant,
+  type GrantOutcome,
+  type Ticket,
+  type TicketBoard,
+  type TicketSpec,
+  type Timing,
+  withDependencies,
+} from "../ports/lease-store.js";
 import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Cleaning } from "./cleaning.js";
+import type { Dependencies } from "./dependencies.js";
 import type { Mirrors, Wanted } from "./mirrors.js";
 import type { Places } from "./places.js";
-import { QueueLine } from "./queue-line.js";
+import { poolExhausted, QueueLine } from "./queue-line.js";
 import { type Salvages, salvageNotFound } from "./salvages.js";
 import type { Seats } from "./seats.js";
+import { timed } from "./timed.js";
 
 export interface GrantingDependencies {
   readonly board: TicketBoard;
@@ -28,6 +38,7 @@ export interface GrantingDependencies {
   readonly mirrors: Mirrors;
   readonly salvages: Salvages;
   readonly cleaning: Cleaning;
+  readonly dependencies: Dependencies;
   readonly git: GitEngine;
   readonly places: Places;
   readonly ownership: HostOwnership;
@@ -231,8 +242,8 @@ export class Granting {
     timings: Timing[],
     salvage: Salvage | undefined,
   ): Promise<Grant | undefined> {
-    const { board, git, cleaning, places, salvages } = this.#deps;
-    const { branch, author } = ticket.spec;
+    const { board, git, cleaning, dependencies, places, salvages } = this.#deps;
+    const { branch, author, dependencies: wish } = ticket.spec;
     const plain = !branch && !author && !salvage;
     const present =
       granted.source !== "new" && (await timed(timings, "check", () => git.workspaceExists(granted.path)));
@@ -255,10 +266,13 @@ export class Granting {
       );
     }
     if (salvage) await timed(timings, "restore", () => salvages.restore(salvage, granted.path));
+    const { commit } = wanted.resolved;
+    const placed =
+      wish && (await timed(timings, "dependencies", () => dependencies.place(wish, repository, commit, granted)));
     const grant = await board.activate({
       ticketId: ticket.ticketId,
       key: granted.key,
-      commit: wanted.resolved.commit,
+      commit,
       head: branch ? `refs/heads/${branch}` : wanted.resolved.head,
       refsVersion: wanted.mirror.refsVersion,
       source: !present ? "CREATED" : granted.source === "exact" ? "WARM" : "REUSED",
@@ -266,29 +280,14 @@ export class Granting {
       ...(wanted.mirror.fetchTime ? { fetchTime: wanted.mirror.fetchTime } : {}),
     });
     // nobody waits for it any more: it is free again, and where its files were changed, cleaned first
-    if (!grant) await board.giveBack(ticket.ticketId, granted.key, untouched ? "IDLE" : "CLEANING");
-    return grant;
+    const unchanged = untouched && !placed;
+    if (!grant) await board.giveBack(ticket.ticketId, granted.key, unchanged ? "IDLE" : "CLEANING");
+    return grant && placed ? withDependencies(grant, placed) : grant;
   }
 
   #line(repositoryId: number): QueueLine {
     const line = this.#lines.get(repositoryId) ?? new QueueLine();
     this.#lines.set(repositoryId, line);
     return line;
-  }
-}
-
-export function poolExhausted(position: number): Failure {
-  return new Failure("POOL_EXHAUSTED", "every workspace of this repository is in use", {
-    metadata: { position: String(position) },
-    retryAfterMs: 1_000,
-  });
-}
-
-async function timed<T>(timings: Timing[], step: string, action: () => Promise<T>): Promise<T> {
-  const start = performance.now();
-  try {
-    return await action();
-  } finally {
-    timings.push({ step, ms: performance.now() - start });
   }
 }

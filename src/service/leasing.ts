@@ -16,6 +16,7 @@ import type { RepositoryStore } from "../ports/repository-store.js";
 import type { SalvageStore } from "../ports/salvage-store.js";
 import type { Wake } from "../ports/wake.js";
 import { type Acquiring, type AcquiringDependencies, leaseLost } from "./acquiring.js";
+import type { Dependencies } from "./dependencies.js";
 import type { Heartbeats } from "./heartbeats.js";
 import type { Keeper } from "./keeper.js";
 import { repositoryNotFound } from "./registry.js";
@@ -42,6 +43,7 @@ export interface LeasingDependencies {
   readonly leases: LeaseStore;
   readonly pool: WorkspacePool;
   readonly salvages: SalvageStore;
+  readonly dependencies: Dependencies;
   readonly repositories: RepositoryStore;
   readonly wake: Wake;
   readonly secret: TokenSecret;
@@ -59,12 +61,19 @@ export class Leasing implements Workspaces {
     return this.#deps.acquiring.acquire(input, call);
   }
 
-  async heartbeat(id: string, token: string, ttlMs: number | undefined, call: CallContext): Promise<Lease> {
+  async heartbeat(
+    id: string,
+    token: string,
+    ttlMs: number | undefined,
+    call: CallContext,
+    dependenciesInstalled = false,
+  ): Promise<Lease> {
     const key = await this.#verified(id, token, call);
     const renewed = await this.#deps.heartbeats.renew({
       ...key,
       ...(ttlMs === undefined ? {} : { ttlMs: grantTtl(ttlMs, this.#deps.ttl) }),
     });
+    if (renewed && dependenciesInstalled) await this.#deps.dependencies.markInstalled(key);
     if (renewed) return renewed;
     throw leaseLost((await this.#deps.leases.find(key))?.endReason ?? "", id);
   }
@@ -72,6 +81,7 @@ export class Leasing implements Workspaces {
   async release(input: ReleaseInput, call: CallContext): Promise<Released> {
     const { leases, salvages } = this.#deps;
     const key = await this.#verified(input.leaseId, input.token, call);
+    if (input.dependenciesInstalled) await this.#deps.dependencies.markAtEnd(key);
     const ended = await leases.end(key, "RELEASED", input.disposition);
     if (ended.kind === "unknown") throw leaseLost("", input.leaseId);
     if (ended.kind === "already" && ended.reason !== "RELEASED") throw leaseLost(ended.reason, input.leaseId);

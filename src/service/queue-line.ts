@@ -4,6 +4,8 @@
  * Invariant: only the first of a line is woken; when it leaves, for whatever reason, the next one is. So a freed workspace
  * costs one question to the store, not one for each that waits.
  */
+import { Failure } from "../domain/failure.js";
+
 interface Waiter {
   readonly ticketId: bigint;
   readonly wake: () => void;
@@ -39,4 +41,11 @@ export class QueueLine {
   get length(): number {
     return this.#waiters.length;
   }
+}
+
+export function poolExhausted(position: number): Failure {
+  return new Failure("POOL_EXHAUSTED", "every workspace of this repository is in use", {
+    metadata: { position: String(position) },
+    retryAfterMs: 1_000,
+  });
 }

@@ -44,10 +44,20 @@ export class Salvaging {
     this.#deps = deps;
   }
 
-  /** Makes a workspace indistinguishable from a fresh clone at the target; `fromScratch`: using nothing of what is there. */
-  async clean(work: Work, repository: Repository, target: CheckoutTarget, fromScratch: boolean): Promise<Destroyed> {
+  /**
+   * Makes a workspace indistinguishable from a fresh clone at the target; `fromScratch`: using nothing of what is there.
+   * `before`: what is to be moved out of it, done when its work is safe.
+   */
+  async clean(
+    work: Work,
+    repository: Repository,
+    target: CheckoutTarget,
+    fromScratch: boolean,
+    before?: () => Promise<void>,
+  ): Promise<Destroyed> {
     const kept = await this.#salvage(work, repository);
     if (kept) return kept;
+    await before?.();
     return this.#clean(work, repository, target, fromScratch);
   }
 

@@ -5,6 +5,7 @@
  * `caller` decides what is seen: a runner sees and ends its own leases only.
  */
 import type { Caller } from "../domain/caller.js";
+import type { DependencyWish } from "../domain/dependencies.js";
 import type { Event, EventFilter } from "../domain/event.js";
 import type { Host } from "../domain/host.js";
 import type { Lease, TtlBounds } from "../domain/lease.js";
@@ -40,6 +41,8 @@ export interface AcquireInput {
   readonly author?: { readonly name: string; readonly email: string };
   /** Empty: nothing is restored. */
   readonly restoreSalvageId: string;
+  /** Unset: none of it was asked for. */
+  readonly dependencies?: DependencyWish;
 }
 
 export interface Acquired {
@@ -57,6 +60,7 @@ export interface ReleaseInput {
   readonly token: string;
   readonly disposition: Disposition;
   readonly waitForClean: boolean;
+  readonly dependenciesInstalled: boolean;
 }
 
 export interface Released {
@@ -101,7 +105,13 @@ export type WatchItem = { readonly revision: bigint; readonly storeId: string } 
 
 export interface Workspaces {
   acquire(input: AcquireInput, call: CallContext): Promise<Acquired>;
-  heartbeat(leaseId: string, token: string, ttlMs: number | undefined, call: CallContext): Promise<Lease>;
+  heartbeat(
+    leaseId: string,
+    token: string,
+    ttlMs: number | undefined,
+    call: CallContext,
+    dependenciesInstalled?: boolean,
+  ): Promise<Lease>;
   release(input: ReleaseInput, call: CallContext): Promise<Released>;
   list(input: ListInput, call: CallContext): Promise<WorkspaceList>;
   get(workspaceId: string, call: CallContext): Promise<Workspace>;

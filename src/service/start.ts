@@ -5,6 +5,7 @@ import { setMaxListeners } from "node:events";
 import type { TtlBounds } from "../domain/lease.js";
 import type { TokenSecret } from "../domain/lease-token.js";
 import type { Credentials } from "../ports/credentials.js";
+import type { DependencyStore } from "../ports/dependency-store.js";
 import type { EventLog } from "../ports/event-log.js";
 import type { GitEngine } from "../ports/git-engine.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
@@ -17,6 +18,7 @@ import type { WorkspaceStore } from "../ports/workspace-store.js";
 import { Acquiring } from "./acquiring.js";
 import { AdministrationService } from "./administration.js";
 import { Cleaning } from "./cleaning.js";
+import { Dependencies } from "./dependencies.js";
 import { Granting } from "./granting.js";
 import { Heartbeats } from "./heartbeats.js";
 import { Keeper } from "./keeper.js";
@@ -41,6 +43,7 @@ export interface ServiceStore {
   readonly pool: WorkspacePool;
   readonly work: WorkspaceStore;
   readonly salvages: SalvageStore;
+  readonly dependencies: DependencyStore;
   readonly repositories: RepositoryStore;
   readonly hosts: HostStore;
   readonly events: EventLog;
@@ -98,13 +101,16 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const seats = new Seats();
   const salvages = new Salvages({ store: store.salvages, git, places, log });
   const salvaging = new Salvaging({ salvages: store.salvages, git, mirrors, places, log });
-  const cleaning = new Cleaning({ work, git, salvaging, mirrors, places, log });
+  const files = { store: store.dependencies, repositories, files: git };
+  const dependencies = new Dependencies({ ...files, places, ownership, log });
+  const cleaning = new Cleaning({ work, git, salvaging, mirrors, dependencies, places, log });
   const granting = new Granting({
     board: tickets,
     repositories,
     mirrors,
     salvages,
     cleaning,
+    dependencies,
     git,
     places,
     ownership,
@@ -120,6 +126,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     git,
     cleaning,
     salvaging,
+    dependencies,
     places,
     ownership,
     wake,
@@ -157,6 +164,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     leases,
     pool,
     salvages: store.salvages,
+    dependencies,
     repositories,
     wake,
     secret,

@@ -370,7 +370,7 @@ export type Verification = Message<"leasehold.v1.Verification"> & {
   findings: string[];
 
   /**
-   * Why it was SKIPPED: an ErrorReason without its prefix, such as LEASE_LIVE or WORKSPACE_NOT_FOUND; otherwise empty.
+   * Why it was SKIPPED: the state that it is in, such as `LEASED`, or `WORKSPACE_NOT_FOUND`; otherwise empty.
    *
    * @generated from field: string reason = 4;
    */

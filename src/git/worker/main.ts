@@ -11,8 +11,11 @@ import { homedir } from "node:os";
 import { basename } from "node:path";
 import { type CallMessage, homePrefix, type Operations, type WorkerMessage } from "../protocol.js";
 import { cleanWorkspace } from "./clean.js";
+import { removeDependencies, sweepDependencies } from "./dependency-sets.js";
 import { discardWorkspace } from "./discard.js";
 import { toFault } from "./fault.js";
+import { keepDependencies, placeDependencies } from "./kept-paths.js";
+import { selectManifests, workspaceFingerprint } from "./manifests.js";
 import { cloneMirror, fetchMirror } from "./mirror.js";
 import { inspectMirror } from "./mirror-check.js";
 import { damagedObjects } from "./mirror-record.js";
@@ -39,6 +42,12 @@ const operations: Operations = {
   salvageWork,
   restoreSalvage,
   discardSalvage,
+  selectManifests,
+  workspaceFingerprint,
+  keepDependencies,
+  placeDependencies,
+  sweepDependencies,
+  removeDependencies,
   emptyTrash: async (trash) => emptyTrash(trash),
 };
 

@@ -131,7 +131,10 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     discardWorkspace: (request) => run(local, "discardWorkspace", request, { deadlineMs: timeouts.filesMs }),
 
     verifyWorkspace: (request) => run(local, "verifyWorkspace", request, { deadlineMs: timeouts.filesMs }),
-    findStragglers: (request) => run(local, "findStragglers", request, { deadlineMs: timeouts.questionMs }),
+    findStragglers: (request) => {
+      const own = [process.pid, ...[upstream, local, question, inspection, trash].flatMap((lane) => lane.pids)];
+      return run(local, "findStragglers", { ...request, own }, { deadlineMs: timeouts.questionMs });
+    },
 
     salvageWork: (request) =>
       salvageTurns.share(request.salvages, () => run(local, "salvageWork", request, { deadlineMs: timeouts.filesMs })),

@@ -53,6 +53,11 @@ export interface DiscardSalvageJob {
   readonly ref: string;
 }
 
+export interface FindStragglersJob extends FindStragglersRequest {
+  /** Processes of the server's own, which do not count. */
+  readonly own: readonly number[];
+}
+
 /** Everything that a worker can do, by name. */
 export interface Operations {
   cloneMirror(job: CloneMirrorJob, report: (progress: MirrorProgress) => void): Promise<MirrorRefs>;
@@ -62,7 +67,7 @@ export interface Operations {
   prepareWorkspace(job: PrepareWorkspaceRequest): Promise<void>;
   cleanWorkspace(job: CleanWorkspaceRequest): Promise<CleanOutcome>;
   verifyWorkspace(job: VerifyWorkspaceRequest): Promise<Verification>;
-  findStragglers(job: FindStragglersRequest): Promise<readonly Straggler[]>;
+  findStragglers(job: FindStragglersJob): Promise<readonly Straggler[]>;
   discardWorkspace(job: DiscardWorkspaceRequest): Promise<CleanOutcome>;
   salvageWork(job: SalvageRequest): Promise<SalvageOutcome>;
   restoreSalvage(job: RestoreSalvageRequest): Promise<void>;

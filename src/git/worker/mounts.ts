@@ -89,6 +89,11 @@ export class View {
     );
   }
 
+  /** Whether a text can hold such a path at all: cheap, for long ones. */
+  mayShow(text: string): boolean {
+    return this.prefixes.some((prefix) => text.includes(prefix));
+  }
+
   /** Whether a path of this namespace is one of the places or below it. */
   shows(path: string): boolean {
     if (!this.prefixes.some((prefix) => isWithin(path, prefix))) return false;

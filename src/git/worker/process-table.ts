@@ -5,11 +5,14 @@
  * 1. Only links and texts of `/proc` are read; nothing that a process has open is opened.
  * 2. That something may not be read is told apart from that it is not there.
  */
-import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from "node:fs";
 
 const proc = "/proc";
 /** Clock ticks a second in what the kernel tells programs, on every architecture. */
 const ticksPerSecond = 100;
+
+/** One for all, since a look takes hundreds of texts, and few are larger. */
+let buffer = Buffer.alloc(64 * 1024);
 
 /** Reads of one process, and whether any of them was refused. */
 export class ProcessReader {
@@ -25,11 +28,26 @@ export class ProcessReader {
   }
 
   text(path: string): string {
+    let file: number;
     try {
-      return readFileSync(path, "latin1");
+      file = openSync(path, "r");
     } catch (error) {
       this.note(error);
       return "";
+    }
+    try {
+      let length = 0;
+      for (let read = -1; read !== 0; length += read) {
+        if (length === buffer.length) buffer = Buffer.concat([buffer, Buffer.alloc(length)]);
+        read = readSync(file, buffer, length, buffer.length - length, null);
+      }
+      return buffer.toString("latin1", 0, length);
+    } catch (error) {
+      // it has ended meanwhile
+      this.note(error);
+      return "";
+    } finally {
+      closeSync(file);
     }
   }
 

@@ -31,7 +31,7 @@ import {
 } from "./process-table.js";
 
 /** How long ending them may take in all; what is in the kernel then, on a dead disk say, stays. */
-const endLimitMs = 5_000;
+const endLimitMs = 10_000;
 const pollMs = 5;
 /** `/proc` tells when a process began to the second, and clocks are put right while it runs. */
 const clockMarginMs = 2_000;
@@ -43,7 +43,7 @@ interface Found extends Omit<Straggler, "killed"> {
 export async function findStragglers(job: FindStragglersJob): Promise<readonly Straggler[]> {
   const found = look(job);
   const gone = job.kill && found.length > 0 ? await end(job, found) : new Set<string>();
-  return found.map(({ begin, ...straggler }) => ({ ...straggler, killed: gone.has(identity(straggler.pid, begin)) }));
+  return found.map(({ begin, ...one }) => ({ ...one, killed: gone.has(identity({ pid: one.pid, begin })) }));
 }
 
 function look(job: FindStragglersJob): Found[] {
@@ -112,8 +112,10 @@ function useOfThread(
 }
 
 function isMapped(place: string, reader: ProcessReader, view: View): boolean {
+  const text = reader.text(`${place}/maps`);
+  if (!view.mayShow(text)) return false;
   let last = "";
-  for (const line of reader.text(`${place}/maps`).split("\n")) {
+  for (const line of text.split("\n")) {
     // address, permissions, offset, device, inode, and the name from column 74 on
     const slash = line.indexOf("/", 25);
     if (slash < 0) continue;
@@ -132,27 +134,29 @@ function mayBeHolders(pid: number, { sinceMs }: FindStragglersJob): boolean {
   return sinceMs === undefined || timeOfBegin(begin) >= sinceMs - clockMarginMs;
 }
 
-/** Ends them, and what they have started meanwhile; whoever came to light by that is added to `found`. */
+/**
+ * Ends them, and what they start meanwhile, until none is seen any more; whoever came to light by that is added to `found`.
+ * Answers who was ended.
+ */
 async function end(job: FindStragglersJob, found: Found[]): Promise<ReadonlySet<string>> {
   const limit = performance.now() + endLimitMs;
-  const signalled = new Set<string>();
-  const isRunning = ({ pid, begin }: Found) => beginOf(pid) === begin;
-  for (let pending = found.filter(isEndable); pending.length > 0; ) {
+  const signalled = new Map<string, Found>();
+  const refused = new Set<string>();
+  for (let seen: readonly Found[] = found; ; seen = look(job)) {
+    const pending = seen.filter((one) => isEndable(one) && !refused.has(identity(one)));
+    if (pending.length === 0 || performance.now() > limit) break;
     for (const straggler of pending) {
+      const name = identity(straggler);
+      if (!found.some((one) => identity(one) === name)) found.push(straggler);
       // invariant 4
-      if (isRunning(straggler) && kill(straggler.pid)) signalled.add(identity(straggler.pid, straggler.begin));
+      if (signalled.has(name) || beginOf(straggler.pid) !== straggler.begin) continue;
+      if (kill(straggler.pid)) signalled.set(name, straggler);
+      else refused.add(name);
     }
-    while (pending.some((one) => signalled.has(identity(one.pid, one.begin)) && isRunning(one))) {
-      if (performance.now() > limit) break;
-      await sleep(pollMs);
-    }
-    if (performance.now() > limit) break;
-    const known = new Set(found.map(({ pid, begin }) => identity(pid, begin)));
-    pending = look(job).filter((one) => isEndable(one) && !known.has(identity(one.pid, one.begin)));
-    found.push(...pending);
+    await sleep(pollMs);
   }
-  const gone = found.filter((one) => signalled.has(identity(one.pid, one.begin)) && !isRunning(one));
-  return new Set(gone.map(({ pid, begin }) => identity(pid, begin)));
+  const gone = [...signalled].filter(([, { pid, begin }]) => beginOf(pid) !== begin);
+  return new Set(gone.map(([name]) => name));
 }
 
 function isEndable({ pid, use }: Found): boolean {
@@ -169,7 +173,7 @@ function kill(pid: number): boolean {
   }
 }
 
-function identity(pid: number, begin: number): string {
+function identity({ pid, begin }: Pick<Found, "pid" | "begin">): string {
   return `${pid}@${begin}`;
 }
 

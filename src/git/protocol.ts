@@ -26,6 +26,9 @@ import type {
 /** What the names of workers' home directories begin with. */
 export const homePrefix = "leasehold-worker-";
 
+/** The variable in a worker's environment that names the holder's user as `UID:GID`. */
+export const holderVariable = "LEASEHOLD_WORKER_HOLDER";
+
 /** How a worker reaches an upstream. */
 export interface UpstreamAccess {
   readonly url: string;

@@ -9,15 +9,16 @@
  * 4. Nothing is destroyed before the guard, where it is asked for, has found no work.
  */
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { CleanOutcome, CleanWorkspaceRequest } from "../../ports/git-engine.js";
 import { toBytePath, toFsPath } from "./byte-path.js";
 import { checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
 import { guard } from "./guard.js";
+import { asHolder } from "./holder.js";
 import { IndexFile } from "./index-file.js";
-import { beside, findWorkspace, isThere, leftoversOf } from "./place.js";
+import { beside, findWorkspace, isThere, leftoversOf, makeParent } from "./place.js";
 import { type Making, makeWorkspace } from "./prepare.js";
 import { readRefs } from "./refs.js";
 import { TrashBin } from "./trash.js";
@@ -34,7 +35,7 @@ export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<Cl
   const found = findWorkspace(candidates);
   if (found !== undefined && found !== path) {
     if (isThere(path)) bin.take(path);
-    mkdirSync(dirname(path), { recursive: true });
+    makeParent(path);
     renameSync(found, path);
   }
   for (const place of candidates) {
@@ -63,12 +64,17 @@ async function reuse(making: Making, bin: TrashBin): Promise<boolean> {
   const index = new IndexFile(trusted.bytes);
   const git = join(path, ".git");
   if (isThere(git)) bin.take(git);
-  const comparison = compareWorkingTree(path, index, trusted.writtenMs);
-  correctModes(path, comparison.oddDirectories);
   const root = toBytePath(path);
-  for (const stranger of comparison.strangers) bin.take(toFsPath(`${root}/${stranger}`));
-  for (const submodule of comparison.missingSubmodules)
-    mkdirSync(toFsPath(`${root}/${submodule}`), { recursive: true });
+  const comparison = asHolder(() => {
+    const found = compareWorkingTree(path, index, trusted.writtenMs);
+    correctModes(path, found.oddDirectories);
+    return found;
+  });
+  bin.takeInside(comparison.strangers.map((stranger) => toFsPath(`${root}/${stranger}`)));
+  asHolder(() => {
+    for (const submodule of comparison.missingSubmodules)
+      mkdirSync(toFsPath(`${root}/${submodule}`), { recursive: true });
+  });
 
   const work = path + beside.made;
   await makeGitDirectory(work, making);

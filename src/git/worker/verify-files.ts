@@ -19,6 +19,8 @@ export interface FileTrust {
   /** When the trusted copy of the index was written. */
   readonly trustedMs: number;
   readonly deep: boolean;
+  /** Whose everything is. */
+  readonly uid: number;
 }
 
 /** Answers how many paths were compared. `.git` at the top is another's to judge. */
@@ -43,6 +45,7 @@ export function verifyFiles(root: string, index: IndexFile, trust: FileTrust, fi
     const stat = lstatSync(toFsPath(place));
     if (stat.dev !== device) findings.add(`${shown(at)}: another file system is mounted`);
     if ((stat.mode & 0o7777) !== (0o777 & ~umask)) findings.add(`${shown(at)}: mode of a directory`);
+    if (stat.uid !== trust.uid) findings.add(`${shown(at)}: belongs to another user`);
     let names: string[];
     try {
       names = readdirSync(toFsPath(place), { encoding: "latin1" });
@@ -84,6 +87,7 @@ function faultOf(
     return readdirSync(path).length === 0 ? undefined : "a submodule that is not empty";
   }
   if (wanted === kind.link ? !now.isSymbolicLink() : !now.isFile()) return "is of another kind";
+  if (now.uid !== trust.uid) return "belongs to another user";
   if (wanted === kind.file) {
     const permissions = (mode & executable ? 0o777 : 0o666) & ~umask;
     if ((now.mode & 0o7777) !== permissions) return "mode";

@@ -7,6 +7,7 @@ import { lstatSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { VerifyWorkspaceRequest } from "../../ports/git-engine.js";
 import type { Findings } from "./findings.js";
+import { holderUid } from "./holder.js";
 
 const origin = "refs/remotes/origin/";
 const directories = /^(hooks|info|logs|logs\/refs|objects|refs|objects\/(info|pack|[0-9a-f]{2})|(logs\/)?refs\/.+)$/;
@@ -60,6 +61,9 @@ export function verifyGitDirectory(
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
     for (const entry of readdirSync(join(git, at), { withFileTypes: true })) {
       const name = at === "" ? entry.name : `${at}/${entry.name}`;
+      const stat = lstatSync(join(git, name), { throwIfNoEntry: false });
+      // objects may be the mirror's own files, which only the server can change
+      if (stat && stat.uid !== holderUid() && !objects.test(name)) add(name, "belongs to another user");
       if (entry.isDirectory()) {
         if (directories.test(name)) pending.push(name);
         else add(name, "is not of a clone");

@@ -12,6 +12,7 @@ import type { Verification } from "../../domain/verification.js";
 import type { VerifyWorkspaceRequest } from "../../ports/git-engine.js";
 import { Findings } from "./findings.js";
 import { parseCommit } from "./git-object.js";
+import { asHolder, holderUid } from "./holder.js";
 import { IndexFile } from "./index-file.js";
 import { treeOfIndex } from "./index-tree.js";
 import { ObjectStore } from "./object-store.js";
@@ -32,8 +33,10 @@ export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<
   } else {
     const index = trusted ? new IndexFile(trusted.bytes) : IndexFile.empty();
     if (target.commit !== "") verifyIndex(index, request, findings);
-    files = verifyFiles(path, index, { trustedMs: trusted?.writtenMs ?? 0, deep }, findings);
-    verifyGitDirectory(join(path, ".git"), request, trusted?.bytes, findings);
+    asHolder(() => {
+      files = verifyFiles(path, index, { trustedMs: trusted?.writtenMs ?? 0, deep, uid: holderUid() }, findings);
+      verifyGitDirectory(join(path, ".git"), request, trusted?.bytes, findings);
+    });
   }
   if (findings.told.length === 0) return { kind: "pristine", files };
   return { kind: "differs", findings: findings.all, files };

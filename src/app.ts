@@ -12,6 +12,7 @@ import type { Config } from "./config/config.js";
 import { ConfiguredCredentials } from "./credentials/configured-credentials.js";
 import { openDataDirectory } from "./data-directory.js";
 import { createGitEngine } from "./git/engine.js";
+import { findHolderUser, shieldDirectories } from "./holder-user.js";
 import type { Log } from "./log.js";
 import { connectPool } from "./postgres/client.js";
 import { startEmbeddedPostgres } from "./postgres/embedded/embedded-postgres.js";
@@ -44,14 +45,18 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
   };
   try {
     await refuseExposure(config);
+    const holder = await findHolderUser(config.holderUser, `${config.dataDir}/postgres`, config.databaseUrl);
     const data = await openDataDirectory(config.dataDir, [config.mirrorRoot, config.workspaceRoot]);
+    if (holder) await shieldDirectories(holder, { ...config, dataDir: data.path });
     const connections = await openDatabase(config, data.path, log, stops);
     const store = await openStore({ ...connections, hostName: config.host, dataId: data.id });
     stops.push(() => store.close());
     const git = createGitEngine({
       workerEntry: options.gitWorkerEntry ?? fileURLToPath(new URL("./git/worker/main.js", import.meta.url)),
       log: (fields, message) => log.info(fields, message),
+      ...(holder && { holder }),
     });
+    if (holder) log.info({ uid: holder.uid, gid: holder.gid }, "workspaces belong to the holders' user");
     stops.push(() => git.close());
     const services = await startServices({
       store,

@@ -12,7 +12,7 @@ import type { Config } from "./config/config.js";
 import { ConfiguredCredentials } from "./credentials/configured-credentials.js";
 import { openDataDirectory } from "./data-directory.js";
 import { createGitEngine } from "./git/engine.js";
-import { findHolderUser, shieldDirectories } from "./holder-user.js";
+import { checkReach, type Directories, findHolderUser, shieldDirectories } from "./holder-user.js";
 import type { Log } from "./log.js";
 import { connectPool } from "./postgres/client.js";
 import { startEmbeddedPostgres } from "./postgres/embedded/embedded-postgres.js";
@@ -46,6 +46,7 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
   try {
     await refuseExposure(config);
     const holder = await findHolderUser(config.holderUser, `${config.dataDir}/postgres`, config.databaseUrl);
+    if (holder) checkReach(holder, config);
     const data = await openDataDirectory(config.dataDir, [config.mirrorRoot, config.workspaceRoot]);
     if (holder) await shieldDirectories(holder, { ...config, dataDir: data.path });
     const connections = await openDatabase(config, data.path, log, stops);
@@ -106,6 +107,15 @@ async function openDatabase(config: Config, dataDir: string, log: Log, stops: ((
 async function refuseExposure({ listen, tokensFile, allowCleartext }: Config): Promise<void> {
   const exposure = { hasAuthentication: tokensFile !== undefined, allowsCleartext: allowCleartext };
   for (const address of listen) if (address.kind === "tcp") await allowedAddress(address.host, exposure);
+}
+
+/** Which layout a server of these settings has, in words; fails where it could not have it. */
+export async function askLayout(settings: Pick<Config, "holderUser" | "databaseUrl"> & Directories): Promise<string> {
+  const { holderUser, databaseUrl, dataDir } = settings;
+  const holder = await findHolderUser(holderUser, `${dataDir}/postgres`, databaseUrl);
+  if (!holder) return "one uid: jobs run as the server's own user, and are trusted not to attack it";
+  checkReach(holder, settings);
+  return `two uids: jobs run as uid ${holder.uid}, who can change nothing but its workspaces`;
 }
 
 /** The version of the Postgres at `url`; fails if it does not answer. */

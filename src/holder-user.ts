@@ -7,7 +7,17 @@
  * 2. The holders' user can pass through the directories above the workspaces, and list or change none of them.
  */
 import { execFile } from "node:child_process";
-import { chmodSync, closeSync, constants, lstatSync, mkdirSync, openSync, readdirSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -64,6 +74,11 @@ export async function shieldDirectories(user: HolderUser, directories: Directori
   for (const entry of readdirSync(workspaceRoot, { withFileTypes: true })) {
     if (entry.isDirectory() && !entry.name.startsWith(".")) setMode(join(workspaceRoot, entry.name), 0o711);
   }
+  checkReach(user, directories);
+}
+
+/** Whether what is there lets the holders' user come to its workspaces, and no further. Changes nothing. */
+export function checkReach(user: HolderUser, { dataDir, mirrorRoot, workspaceRoot }: Directories): void {
   for (const path of new Set([dataDir, mirrorRoot, workspaceRoot].flatMap(withParents))) refuseChanges(user, path);
   for (const path of withParents(workspaceRoot)) {
     if (!canPass(user, path)) throw fault(`uid ${user.uid} may not pass through ${path} to the workspaces`);
@@ -148,10 +163,11 @@ function setMode(path: string, mode: number): void {
   if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) chmodSync(path, mode);
 }
 
+/** From the top down, as far as they are there. */
 function withParents(path: string): string[] {
   const found = [path];
   for (let at = path; dirname(at) !== at; at = dirname(at)) found.push(dirname(at));
-  return found;
+  return found.reverse().filter((one) => existsSync(one));
 }
 
 function codeOf(error: unknown): string {

@@ -166,7 +166,7 @@ describe.skipIf(!isRoot)("a lease in the two-uid layout", () => {
     expect(lstatSync(next.path).uid).toBe(holder.uid);
     expect(asHolder('cd "$1" && git status --porcelain', next.path)).toBe("");
     await server.client.releaseAndClean(next);
-  });
+  }, 120_000);
 });
 
 describe("serve --holder-user", () => {

@@ -64,8 +64,11 @@ function handOver(directory: string): void {
   for (const entry of readdirSync(directory, { withFileTypes: true })) {
     const path = join(directory, entry.name);
     if (entry.isDirectory()) handOver(path);
-    else if (lstatSync(path).nlink === 1) giveToHolder(path);
-    else chmodSync(path, 0o444);
+    else {
+      const { nlink, mode } = lstatSync(path);
+      if (nlink === 1) giveToHolder(path);
+      else if ((mode & 0o7777) !== 0o444) chmodSync(path, 0o444);
+    }
   }
 }
 

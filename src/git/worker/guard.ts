@@ -29,7 +29,14 @@ export async function guard(request: Guarded): Promise<CleanOutcome | undefined>
     try {
       const trusted = readTrustedIndex(trustedIndex);
       const detail = await asOwnerOf(path, async () => {
-        const found = await findWork({ path, mirror, from: trusted?.commit ?? from, trusted, work });
+        const found = await findWork({
+          path,
+          mirror,
+          from: trusted?.commit ?? from,
+          trusted,
+          salvageIgnored: [],
+          work,
+        });
         found.release();
         return describeWork(found);
       });

@@ -10,16 +10,17 @@
  * 5. No other file system that is mounted inside is entered: the workspace is left as it is then.
  */
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { CleanOutcome, CleanWorkspaceRequest } from "../../ports/git-engine.js";
 import { toBytePath, toFsPath } from "./byte-path.js";
 import { checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
 import { guard } from "./guard.js";
+import { asHolder } from "./holder.js";
 import { IndexFile } from "./index-file.js";
 import { describeMounts, describeRefusal } from "./obstruction.js";
-import { beside, findWorkspace, isThere, leftoversOf } from "./place.js";
+import { beside, findWorkspace, isThere, leftoversOf, makeParent } from "./place.js";
 import { type Making, makeWorkspace } from "./prepare.js";
 import { takeComparison } from "./recent-comparison.js";
 import { readRefs } from "./refs.js";
@@ -51,7 +52,7 @@ async function clean(request: CleanWorkspaceRequest): Promise<CleanOutcome> {
   const found = findWorkspace(candidates);
   if (found !== undefined && found !== path) {
     if (isThere(path)) bin.take(path);
-    mkdirSync(dirname(path), { recursive: true });
+    makeParent(path);
     renameSync(found, path);
   }
   for (const place of candidates) {
@@ -90,12 +91,17 @@ async function reuse(making: Making, bin: TrashBin, comparedBefore: boolean): Pr
   if (isThere(git)) bin.take(git);
   const recent = comparedBefore ? takeComparison(path, trusted.bytes) : undefined;
   const index = recent?.index ?? new IndexFile(trusted.bytes);
-  const comparison = recent?.comparison ?? compareWorkingTree(path, index, trusted.writtenMs);
-  correctModes(path, comparison.directories);
   const root = toBytePath(path);
-  for (const stranger of comparison.strangers) bin.take(toFsPath(`${root}/${stranger}`));
-  for (const submodule of comparison.missingSubmodules)
-    mkdirSync(toFsPath(`${root}/${submodule}`), { recursive: true });
+  const comparison = asHolder(() => {
+    const found = recent?.comparison ?? compareWorkingTree(path, index, trusted.writtenMs);
+    correctModes(path, found.directories);
+    return found;
+  });
+  bin.takeInside(comparison.strangers.map((stranger) => toFsPath(`${root}/${stranger}`)));
+  asHolder(() => {
+    for (const submodule of comparison.missingSubmodules)
+      mkdirSync(toFsPath(`${root}/${submodule}`), { recursive: true });
+  });
 
   const work = path + beside.made;
   await makeGitDirectory(work, making);

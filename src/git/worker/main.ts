@@ -14,6 +14,7 @@ import { cleanWorkspace } from "./clean.js";
 import { removeDependencies, sweepDependencies } from "./dependency-sets.js";
 import { discardWorkspace } from "./discard.js";
 import { toFault } from "./fault.js";
+import { asServer } from "./holder.js";
 import { keepDependencies, placeDependencies } from "./kept-paths.js";
 import { selectManifests, workspaceFingerprint } from "./manifests.js";
 import { cloneMirror, fetchMirror } from "./mirror.js";
@@ -58,7 +59,11 @@ function send(message: WorkerMessage): void {
 process.on("disconnect", () => {
   // the server removes this process's home, unless it was killed
   const home = homedir();
-  if (basename(home).startsWith(homePrefix)) rmSync(home, { recursive: true, force: true });
+  try {
+    if (basename(home).startsWith(homePrefix)) asServer(() => rmSync(home, { recursive: true, force: true }));
+  } catch {
+    // it is empty or nearly so
+  }
   process.kill(process.pid, "SIGKILL");
 });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});

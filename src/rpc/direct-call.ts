@@ -52,12 +52,14 @@ export class DirectCall {
         }
       };
       const onData = (chunk: Buffer) => attempt(() => reader.add(chunk));
+      const onClose = () => reject(new ConnectError("the request broke off", Code.Canceled));
       stream.on("data", onData);
+      stream.once("close", onClose);
       stream.once("end", () => {
         clearTimeout(this.#limit);
+        stream.off("close", onClose);
         attempt(() => resolve(reader.message()));
       });
-      stream.once("close", () => reject(new ConnectError("the request broke off", Code.Canceled)));
     });
   }
 

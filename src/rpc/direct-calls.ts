@@ -28,6 +28,7 @@ import { DirectContext } from "./direct-context.js";
 import { enveloped } from "./envelope.js";
 import { toConnectError, toFailure, translated } from "./errors.js";
 import { maxTimeoutMs, urlOf } from "./node-request.js";
+import { remembered } from "./remembered.js";
 import type { RunningCalls } from "./running-calls.js";
 
 /** A stream whose handler makes envelopes by itself, several at once where they come at once. */
@@ -48,6 +49,9 @@ export interface DirectCallsOptions {
   /** Is told of a request of `path` that could not be read. */
   readonly onUnread: (path: string, arrival: Arrival, failure: Failure) => void;
 }
+
+/** Why the signal of a call aborts that is over. One for all: an abort without a reason makes a costly one. */
+const over = new ConnectError("the call is over", Code.Canceled);
 
 type Handler = (request: Message, context: HandlerContext) => unknown;
 type Run = (call: DirectCall) => Promise<void>;
@@ -96,7 +100,7 @@ export class DirectCalls {
     const context = new DirectContext({
       method,
       headers,
-      url: urlOf(path, headers[":authority"] ?? headers.host),
+      url: rootOf(headers[":authority"] ?? headers.host ?? "") + path.slice(1),
       timeoutMs: timeout.timeoutMs,
       values: createContextValues(),
     });
@@ -111,7 +115,7 @@ export class DirectCalls {
       .catch(() => stream.destroy())
       .finally(() => {
         this.#running.delete(context);
-        context.abort();
+        context.abort(over);
       });
     return true;
   }
@@ -187,6 +191,8 @@ export class DirectCalls {
     return { method, service: method.parent, header: context.responseHeader, trailer: context.responseTrailer };
   }
 }
+
+const rootOf = remembered(100, (authority) => urlOf("/", authority));
 
 /** Invariant 1. */
 function isPlain(headers: IncomingHttpHeaders): boolean {

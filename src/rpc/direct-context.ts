@@ -43,7 +43,9 @@ export class DirectContext implements HandlerContext {
     this.values = values;
     const end = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
     this.timeoutMs = () => (end === undefined ? undefined : end - Date.now());
-    if (timeoutMs !== undefined) this.#timer = setTimeout(() => this.#expire(), timeoutMs);
+    if (timeoutMs === undefined) return;
+    if (timeoutMs > 0) this.#timer = setTimeout(() => this.#expire(), timeoutMs);
+    else this.#expire();
   }
 
   get requestHeader(): Headers {

@@ -18,6 +18,8 @@ const headerBytes = 8;
 const fanoutBytes = 256 * 4;
 const tableAt = headerBytes + fanoutBytes;
 const kinds: readonly (ObjectKind | undefined)[] = [undefined, "commit", "tree", "blob", "tag"];
+/** So few are read at once rather than one by one: a call of the system costs more than their bytes. */
+const idsAtOnce = 256;
 const ofsDelta = 6;
 const refDelta = 7;
 
@@ -70,12 +72,17 @@ export class PackFile {
     const first = Number.parseInt(id.slice(0, 2), 16);
     let low = first === 0 ? 0 : this.fanout.readUInt32BE((first - 1) * 4);
     let high = Math.min(this.fanout.readUInt32BE(first * 4), this.count);
-    while (low < high) {
+    while (high - low > idsAtOnce) {
       const middle = (low + high) >>> 1;
       const at = readAt(this.index.file, tableAt + middle * idBytes, idBytes).toString("hex");
       if (at === id) return this.offset(middle);
       if (at < id) low = middle + 1;
       else high = middle;
+    }
+    const ids = readAt(this.index.file, tableAt + low * idBytes, (high - low) * idBytes);
+    const wanted = Buffer.from(id, "hex");
+    for (let found = ids.indexOf(wanted); found >= 0; found = ids.indexOf(wanted, found + 1)) {
+      if (found % idBytes === 0) return this.offset(low + found / idBytes);
     }
     return undefined;
   }

@@ -30,8 +30,8 @@ export const watchers: Row = {
     const server = await bench.server();
     const leaseholder = new Leaseholder(server);
     const client = new RpcClient(server.address, Math.ceil(count / streamsPerConnection));
-    bench.onClose(() => leaseholder.close());
-    bench.onClose(() => client.close());
+    bench.onRowEnd(() => leaseholder.close());
+    bench.onRowEnd(() => client.close());
     const times = new Map<number, number>();
     const stopTimes = client.stream(
       WorkspaceService.method.watch,

@@ -48,6 +48,7 @@ export const watchers: Row = {
     await Promise.all(all.map((watcher) => watcher.ready));
     bench.say(`${count} streams are open; ${watchSeconds} s of events`);
     const spent = await processorMs(server.pid);
+    const own = await processorMs(process.pid);
     const memory = [await memoryMb(server.pid)];
     const leases: Promise<void>[] = [];
     for (let i = 0; i < (watchSeconds * eventsPerSecond) / eventsPerLease; i++) {
@@ -70,9 +71,10 @@ export const watchers: Row = {
     }
     stopTimes();
     const each = ((await processorMs(server.pid)) - spent) / latencies.length;
-    bench.say(
-      `${latencies.length} deliveries of ${times.size} events; the server's processor: ${each.toFixed(3)} ms each`,
-    );
+    const ownEach = ((await processorMs(process.pid)) - own) / latencies.length;
+    bench.say(`${latencies.length} deliveries of ${times.size} events`);
+    // where the two together come near what the machine has, the client is what is measured
+    bench.say(`processor time of each: the server ${each.toFixed(3)} ms, these clients ${ownEach.toFixed(3)} ms`);
     return [
       {
         what: `events that any of ${count} watchers missed`,

@@ -1,5 +1,5 @@
 /** Moving by few plain files: the same result as a fresh clone, and refused wherever anything is out of the ordinary. */
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { IndexEdit } from "../../src/git/worker/index-edit.js";
@@ -109,12 +109,15 @@ describe("A3 moving by plain files", () => {
     }
   });
 
-  test("never writes through what stands where a file is to be", () => {
-    const { path, from, to } = standing("through", { "new/file": "from upstream\n" });
-    mkdirSync(directory.at("elsewhere"));
-    writeFileSync(join(path, "new"), "in the way\n");
-    expect(() => movePlainly(path, from, to)).toThrow();
-    expect(readFileSync(join(path, "new"), "utf8")).toBe("in the way\n");
+  test.each(["a file", "a link"])("never writes through %s that stands where a file is to be", (what) => {
+    const { path, from, to } = standing(`through-${what.slice(2)}`, { "new/file": "from upstream\n" });
+    const elsewhere = directory.at(`elsewhere-${what.slice(2)}`);
+    writeFileSync(elsewhere, "not ours\n");
+    mkdirSync(join(path, "new"));
+    if (what === "a link") symlinkSync(elsewhere, join(path, "new", "file"));
+    else linkSync(elsewhere, join(path, "new", "file"));
+    expect(() => movePlainly(path, from, to)).toThrow(/EEXIST/);
+    expect(readFileSync(elsewhere, "utf8")).toBe("not ours\n");
   });
 });
 

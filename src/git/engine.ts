@@ -55,7 +55,8 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
   const holder = options.holder && `${options.holder.uid}:${options.holder.gid}`;
   const pool = (size: number, keep: number, more: { maxCalls?: number } = {}): WorkerPool =>
     new WorkerPool({ entry: options.workerEntry, holder, size, keep, log, ...more });
-  const upstream = pool(lanes.upstream, 0);
+  // one stays warm: a fetch that has nothing else to do costs less than starting a process does
+  const upstream = pool(lanes.upstream, 1);
   const local = pool(lanes.local, 1);
   const question = pool(lanes.question, 1);
   // A process that has read a pack before goes on serving it from memory, whatever became of the file.

@@ -14,7 +14,8 @@ import {
   ListActiveRequestSchema,
   type ReclaimRequest,
   type ResetRequest,
-  type WorkspaceService,
+  type WatchRequest,
+  WorkspaceService,
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { Failure } from "../domain/failure.js";
 import type { Log } from "../log.js";
@@ -24,8 +25,9 @@ import { arrivalKey, callContext } from "./call.js";
 import { fromAcquired, toAcquireInput } from "./convert-acquire.js";
 import { fromReleased } from "./convert-release.js";
 import { optionalMs } from "./convert-time.js";
-import { fromWatchItem, toWatchInput } from "./convert-watch.js";
+import { toWatchInput, watchEnvelopes, watchMessages } from "./convert-watch.js";
 import { fromLease, fromResult, fromWorkspace, toStates } from "./convert-workspace.js";
+import type { EnvelopeStream } from "./direct-calls.js";
 import { grantPageSize } from "./page-size.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
 
@@ -57,10 +59,20 @@ export function workspaceService(workspaces: Workspaces, log: Log): ServiceImpl<
     reset: async (request, context) => ({
       results: (await workspaces.reset(toResetSelector(request), callContext(context))).map(fromResult),
     }),
-    async *watch(request, context) {
-      for await (const item of workspaces.watch(toWatchInput(request), callContext(context))) yield fromWatchItem(item);
-    },
+    watch: (request, context) => watchMessages(watch(workspaces, request, context)),
   };
+}
+
+/** Watch as bytes that all watchers share. */
+export function watchStream(workspaces: Workspaces): EnvelopeStream {
+  return {
+    method: WorkspaceService.method.watch,
+    open: (request, context) => watchEnvelopes(watch(workspaces, request as WatchRequest, context)),
+  };
+}
+
+function watch(workspaces: Workspaces, request: WatchRequest, context: HandlerContext) {
+  return workspaces.watch(toWatchInput(request), callContext(context));
 }
 
 async function acquire(

@@ -28,7 +28,7 @@ import type {
   Released,
   ReleaseInput,
   WatchInput,
-  WatchItem,
+  WatchStep,
   WorkspaceList,
   Workspaces,
 } from "./services.js";
@@ -131,7 +131,7 @@ export class Leasing implements Workspaces {
     return this.#withSalvages(results);
   }
 
-  watch(input: WatchInput, call: CallContext): AsyncIterable<WatchItem> {
+  watch(input: WatchInput, call: CallContext): AsyncIterable<WatchStep> {
     const caller = limitedTo(call.caller);
     const filter = caller === undefined ? input.filter : { ...input.filter, caller };
     return this.#deps.watching.watch({ ...input, filter }, call);

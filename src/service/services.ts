@@ -103,6 +103,9 @@ export type WatchItem = { readonly revision: bigint; readonly storeId: string } 
   | { readonly kind: "bookmark" }
 );
 
+/** What a watcher is given at once: one item, or several that follow each other. */
+export type WatchStep = WatchItem | readonly WatchItem[];
+
 export interface Workspaces {
   acquire(input: AcquireInput, call: CallContext): Promise<Acquired>;
   heartbeat(
@@ -118,7 +121,7 @@ export interface Workspaces {
   reclaim(selector: ReclaimSelector, call: CallContext): Promise<readonly WorkspaceResult[]>;
   reset(selector: ResetSelector, call: CallContext): Promise<readonly WorkspaceResult[]>;
   /** The first item comes at once. Ends by throwing DRAINING when the server drains. */
-  watch(input: WatchInput, call: CallContext): AsyncIterable<WatchItem>;
+  watch(input: WatchInput, call: CallContext): AsyncIterable<WatchStep>;
 }
 
 export interface SalvageInput {

@@ -6,12 +6,13 @@
  *    it, shares its future.
  * 2. Only files that the old tree or index had are unlinked: their directories have been compared and are real.
  */
-import { lstatSync, rmdirSync, unlinkSync } from "node:fs";
 import { convertAttributesFiles, convertingAttributes, isAttributesFile } from "./attributes.js";
-import { toBytePath, toFsPath, toText } from "./byte-path.js";
+import { toText } from "./byte-path.js";
 import { asHolder } from "./holder.js";
 import { checkoutStrategy, git, type Repository, type Tree, withRepository } from "./nodegit.js";
 import { ObjectStore } from "./object-store.js";
+import { movePlainly } from "./plain-move.js";
+import { removeFiles } from "./remove-files.js";
 import { diffTrees } from "./tree-diff.js";
 
 /** From this many paths on it is worth to look whether filters matter. */
@@ -52,7 +53,7 @@ export function checkOutChanges(path: string, from: string, to: string, touched:
 }
 
 async function change(path: string, from: string, to: string, touched: readonly string[]): Promise<void> {
-  if (from === to && touched.length === 0) return;
+  if (touched.length === 0 && (from === to || movePlainly(path, from, to))) return;
   const plan = await withRepository(path, async (repository) => {
     const fromTree = await treeOf(repository, from);
     const tree = await treeOf(repository, to);
@@ -120,36 +121,4 @@ function named(path: string): string {
   const text = toText(path);
   if (text === undefined) throw new Error("a path that is not UTF-8 cannot be written by itself");
   return text;
-}
-
-/** Unlinks files that may be missing, and the directories that become empty. */
-export function removeFiles(path: string, names: Iterable<string>): void {
-  const root = toBytePath(path);
-  const parents = new Set<string>();
-  for (const name of names) {
-    try {
-      unlinkSync(toFsPath(`${root}/${name}`));
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      // An empty directory; EPERM is how POSIX tells it, and how Linux tells that a file is immutable.
-      const isDirectory = (): boolean => lstatSync(toFsPath(`${root}/${name}`)).isDirectory();
-      if (code === "EISDIR" || (code === "EPERM" && isDirectory())) rmdirSync(toFsPath(`${root}/${name}`));
-      else if (code !== "ENOENT" && code !== "ENOTDIR") throw error;
-    }
-    parents.add(name.slice(0, Math.max(name.lastIndexOf("/"), 0)));
-  }
-  for (const parent of parents) removeEmptyUpwards(root, parent);
-}
-
-function removeEmptyUpwards(root: string, directory: string): void {
-  for (let at = directory; at !== ""; at = at.slice(0, Math.max(at.lastIndexOf("/"), 0))) {
-    try {
-      rmdirSync(toFsPath(`${root}/${at}`));
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === "ENOENT") continue;
-      if (code === "ENOTEMPTY" || code === "EEXIST") return;
-      throw error;
-    }
-  }
 }

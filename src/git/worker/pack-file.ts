@@ -21,6 +21,8 @@ const fewSearches = 500;
 const mostKept = 2_000_000;
 const tableAt = headerBytes + fanoutBytes;
 const kinds: readonly (ObjectKind | undefined)[] = [undefined, "commit", "tree", "blob", "tag"];
+/** So few are read at once rather than one by one: a call of the system costs more than their bytes. */
+const idsAtOnce = 256;
 const ofsDelta = 6;
 const refDelta = 7;
 
@@ -77,12 +79,16 @@ export class PackFile {
     let low = first === 0 ? 0 : this.fanout.readUInt32BE((first - 1) * 4);
     let high = Math.min(this.fanout.readUInt32BE(first * 4), this.count);
     const wanted = Buffer.from(id, "hex");
-    while (low < high) {
+    while (high - low > (this.ids ? 0 : idsAtOnce)) {
       const middle = (low + high) >>> 1;
       const order = this.compare(middle, wanted);
       if (order === 0) return this.offset(middle);
       if (order < 0) low = middle + 1;
       else high = middle;
+    }
+    const ids = readAt(this.index.file, tableAt + low * idBytes, (high - low) * idBytes);
+    for (let found = ids.indexOf(wanted); found >= 0; found = ids.indexOf(wanted, found + 1)) {
+      if (found % idBytes === 0) return this.offset(low + found / idBytes);
     }
     return undefined;
   }

@@ -108,7 +108,7 @@ export const files: readonly Mischief[] = [
   },
   {
     name: "names of 255 bytes and of one",
-    script: sh`touch "$(printf 'n%.0s' $(seq 255))" "src/$(printf 'm%.0s' $(seq 255)).log" x _ '~'`,
+    script: sh`touch "$(printf 'n%.0s' $(seq 255))" "src/$(printf 'm%.0s' $(seq 251)).log" x _ '~'`,
   },
   {
     name: "a case-only rename",
@@ -159,15 +159,15 @@ for p in ("dir", "src", "."): os.setxattr(p, "system.posix_acl_default", acl)'; 
   {
     name: "an immutable file",
     script: sh`echo i > immutable; chattr +i immutable`,
-    undo: sh`find "$WORK/.." "$WORK/../../../trash" -name immutable -exec chattr -i {} +`,
+    undo: sh`find "$DATA/workspaces" "$DATA/trash" -name immutable -exec chattr -i {} +`,
     needs: `${isRoot} && touch probe && chattr +i probe && chattr -i probe && rm probe`,
-    quarantined: "could not",
+    mayQuarantine: "could not",
   },
   {
     name: "an append-only directory",
     script: sh`mkdir -p kept; echo i > kept/i; chattr +a kept`,
-    undo: sh`find "$WORK/.." "$WORK/../../../trash" -name kept -exec chattr -a {} +`,
+    undo: sh`find "$DATA/workspaces" "$DATA/trash" -name kept -exec chattr -a {} +`,
     needs: `${isRoot} && touch probe && chattr +i probe && chattr -i probe && rm probe`,
-    quarantined: "could not",
+    mayQuarantine: "could not",
   },
 ];

@@ -8,12 +8,15 @@ export interface Mischief {
    * are, `$LANE` a directory of the holder's own, `$PROGRAM` a program that tells when anybody but a holder runs it.
    */
   readonly script: string;
-  /** After the next lease was compared: ends processes, unmounts, takes attributes back. */
+  /** After the next lease was compared: ends processes, unmounts, takes attributes back. `$DATA` is the server's directory. */
   readonly undo?: string;
   /** A command that tells whether this machine can do it; what cannot be done is skipped, and said. */
   readonly needs?: string;
-  /** The workspace cannot be made pristine: it is quarantined with a problem that has this word, and clean after `undo` and Reset. */
-  readonly quarantined?: string;
+  /**
+   * What no service can remove or save: the workspace may be quarantined instead, with a problem that has these words, and
+   * is pristine after `undo` and Reset.
+   */
+  readonly mayQuarantine?: string;
 }
 
 /** A script as it stands: backslashes are the shell's. */

@@ -71,7 +71,6 @@ export async function portrait(path: string): Promise<Portrait> {
     git: await judgeGitDirectory(meta, refs),
     reflogs: await reflogs(path, meta),
     indexFile: await indexForm(`${path}/.git/index`),
-    special: (await git("ls-files", "-z", "--others", "--directory")).sort(),
   };
 }
 

@@ -13,6 +13,7 @@ export const processes: readonly Mischief[] = [
       start +
       sh`start perl -e 'open F, "+<", "a.txt" or die; $| = 1; while (1) { seek F, 0, 0; syswrite F, "late\n"; select undef, undef, undef, 0.01 }'; sleep 0.1`,
     undo,
+    mayQuarantine: "is being written to",
   },
   {
     name: "a process that sits in the directory and writes",
@@ -20,13 +21,15 @@ export const processes: readonly Mischief[] = [
       start +
       sh`start perl -e 'while (1) { for ("late.txt", "src/main.txt", ".git/config", ".git/hooks/late") { open F, ">>", $_ and print F "late\n"; close F } select undef, undef, undef, 0.01 }'; sleep 0.1`,
     undo,
+    mayQuarantine: "is being written to",
   },
   {
     name: "a process that reopens by path in a loop",
     script:
       start +
-      sh`start perl -e 'chdir "/"; while (1) { for ("late.txt", "a.txt", ".git/config", "src/main.txt") { open F, ">>", "$ENV{WORK}/$_" and print F "late\n"; close F } select undef, undef, undef, 0.002 }'; sleep 0.1`,
+      sh`start perl -e 'chdir "/"; while (1) { for ("late.txt", "a.txt", ".git/config", "src/main.txt") { open F, ">>", "$ENV{WORK}/$_" and print F "late\n"; close F } select undef, undef, undef, 0.02 }'; sleep 0.1`,
     undo,
+    mayQuarantine: "is being written to",
   },
   {
     name: "a process that maps a file",
@@ -37,6 +40,7 @@ f = open("src/main.txt", "r+b"); m = mmap.mmap(f.fileno(), 0); f.close()
 import os; os.chdir("/")
 while True: m[0:1] = b"L"; time.sleep(0.01)'; sleep 0.3`,
     undo,
+    mayQuarantine: "is being written to",
     needs: `python3 -c 'import mmap'`,
   },
   {
@@ -45,6 +49,7 @@ while True: m[0:1] = b"L"; time.sleep(0.01)'; sleep 0.3`,
       start +
       sh`start perl -MFcntl -e 'opendir D, "src/lib" or die; chdir *D or die; while (1) { open F, ">", "late" and close F; select undef, undef, undef, 0.01 }'; sleep 0.1`,
     undo,
+    mayQuarantine: "is being written to",
   },
   {
     name: "a program that runs from the workspace",
@@ -56,21 +61,23 @@ while True: m[0:1] = b"L"; time.sleep(0.01)'; sleep 0.3`,
     name: "a git daemon and a maintenance loop",
     script:
       start +
-      sh`start git daemon --reuseaddr --port=0 --listen=127.0.0.1 --base-path="$WORK" --export-all "$WORK"; start bash -c 'while :; do git -C "$WORK" commit -q --allow-empty -m late; git -C "$WORK" gc -q --prune=now; done'; sleep 0.2`,
+      sh`start git daemon --reuseaddr --port=0 --listen=127.0.0.1 --base-path="$WORK" --export-all "$WORK"; start bash -c 'while :; do git -C "$WORK" commit -q --allow-empty -m late; git -C "$WORK" gc -q --prune=now; sleep 0.3; done'; sleep 0.2`,
     undo,
+    mayQuarantine: "is being written to",
   },
   {
     name: "processes that are born all the time",
     script:
       start +
-      sh`start bash -c 'while :; do (cd "$WORK" 2>/dev/null && echo late >> late.txt && sleep 0.02) & sleep 0.005; done'; sleep 0.1`,
+      sh`start bash -c 'while :; do (cd "$WORK" 2>/dev/null && echo late >> late.txt && sleep 0.05) & sleep 0.02; done'; sleep 0.1`,
     undo,
+    mayQuarantine: "is being written to",
   },
   {
     name: "a mount point inside",
     script: sh`mkdir -p mnt; mount -t tmpfs -o size=64k tmpfs mnt; echo kept > mnt/kept`,
-    undo: sh`grep " $(realpath "$WORK/../../..")/.*/mnt " /proc/self/mounts | cut -d' ' -f2 | xargs -r -n1 umount`,
+    undo: sh`grep " $DATA/.*/mnt " /proc/self/mounts | cut -d' ' -f2 | xargs -r -n1 umount`,
     needs: `${isRoot} && mkdir probe && mount -t tmpfs tmpfs probe && umount probe && rmdir probe`,
-    quarantined: "mount",
+    mayQuarantine: "mount",
   },
 ];

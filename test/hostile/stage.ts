@@ -52,6 +52,7 @@ export class Stage {
   readonly #lanes: Lane[] = [];
   readonly #waiting: ((lane: Lane) => void)[] = [];
   #before: readonly string[] = [];
+  #aroundBefore: readonly string[] = [];
   #mirrors: readonly string[] = [];
   #sibling: Held | undefined;
   #siblingBefore: readonly string[] = [];
@@ -75,7 +76,7 @@ export class Stage {
     const server = await servers.start({ databaseUrl: undefined, env, flags: ["--host", "stage"] });
     const stage = new Stage(root, server, servers.sql(await embeddedUrl(server.dataDir)));
     await stage.#canaries();
-    await run("bash", ["-eu", "-c", seed], {
+    await run("bash", ["--norc", "-eu", "-c", seed], {
       cwd: root,
       env: { ...holderEnvironment(stage), SEED: join(root, "seed") },
     });
@@ -84,7 +85,8 @@ export class Stage {
     stage.#sibling = sibling.held as Held;
     await writeFile(join(stage.#sibling.path, "work.txt"), "a sibling's work\n");
     stage.#siblingBefore = await listing(stage.#sibling.path);
-    stage.#before = await stage.#surroundings();
+    stage.#before = await stage.#canaryFiles();
+    stage.#aroundBefore = await stage.#surroundings();
     stage.#mirrors = await stage.#mirrorFiles();
     return stage;
   }
@@ -117,11 +119,13 @@ export class Stage {
     const { path } = lane.held as Held;
     const env = { ...holderEnvironment(this), WORK: path, URL: lane.url, LANE: join(this.scratch, lane.name) };
     await mkdir(env.LANE, { recursive: true });
-    await run("bash", ["-eu", "-c", `exec </dev/null; ${script}`], { cwd: path, env, maxBuffer: 1 << 26 }).catch(
-      (error: Error) => {
-        throw new Error(`the mischief itself failed: ${error.message}`);
-      },
-    );
+    await run("bash", ["--norc", "-eu", "-c", `exec </dev/null; ${script}`], {
+      cwd: path,
+      env,
+      maxBuffer: 1 << 26,
+    }).catch((error: Error) => {
+      throw new Error(`the mischief itself failed: ${error.message}`);
+    });
   }
 
   async release(lane: Lane): Promise<void> {
@@ -140,23 +144,21 @@ export class Stage {
     lane.held = undefined;
   }
 
-  /** What a holder's program has run as somebody else, and what was changed around the workspaces. */
+  /** What a holder's program has run as somebody else, and which canaries were changed. */
   async damage(): Promise<string[]> {
     const ran = await readFile(join(this.root, "ran"), "utf8").catch(() => "");
-    const now = await this.#surroundings();
-    const sibling = await listing((this.#sibling as Held).path);
-    return [
-      ...ran
-        .split("\n")
-        .filter(Boolean)
-        .map((line) => `ran: ${line}`),
-      ...changes("around", this.#before, now),
-      ...changes("sibling", this.#siblingBefore, sibling),
-    ];
+    const lines = ran.split("\n").filter(Boolean);
+    return [...lines.map((line) => `ran: ${line}`), ...changes("canary", this.#before, await this.#canaryFiles())];
   }
 
-  async mirrorDamage(): Promise<string[]> {
-    return changes("mirror", this.#mirrors, await this.#mirrorFiles());
+  /** What was changed beside the workspaces: in HOME, in the upstreams, in a sibling, in mirrors, in directories above. */
+  async damageAround(): Promise<string[]> {
+    const sibling = await listing((this.#sibling as Held).path);
+    return [
+      ...changes("around", this.#aroundBefore, await this.#surroundings()),
+      ...changes("sibling", this.#siblingBefore, sibling),
+      ...changes("mirror", this.#mirrors, await this.#mirrorFiles()),
+    ];
   }
 
   /** Ends what the stage holds. */
@@ -195,10 +197,14 @@ export class Stage {
     await appendFile(join(this.canaries, "repository", "kept.txt"), "kept\n");
   }
 
-  /** Canaries, HOME, what lies beside the workspaces, and the upstreams. Hard links of a holder are no change. */
+  async #canaryFiles(): Promise<string[]> {
+    return listing(this.canaries);
+  }
+
+  /** HOME, what lies beside the workspaces, and the upstreams. */
   async #surroundings(): Promise<string[]> {
     const lines: string[] = [];
-    const roots = [this.canaries, this.home, ...this.#lanes.map(({ url }) => url)];
+    const roots = [this.home, ...this.#lanes.map(({ url }) => url)];
     for (const root of roots)
       for (const found of await walk(root, () => false)) lines.push(`${root} ${show({ ...found, links: 1 })}`);
     for (const { name } of this.#lanes) {
@@ -215,6 +221,7 @@ export class Stage {
   }
 }
 
+/** Hard links of a holder are no change. */
 async function listing(root: string): Promise<string[]> {
   return (await walk(root, () => false)).map((found: Found) => show({ ...found, links: 1 }));
 }

@@ -97,10 +97,16 @@ export const files: readonly Mischief[] = [
   {
     name: "a path longer than any call takes",
     script: sh`perl -e '$n = "d" x 250; for (1..60) { mkdir $n or die $!; chdir $n or die $! } open F, ">", "f" or die; mkdir "x"'`,
+    undo: sh`find "$DATA/workspaces/$(basename "$LANE")" -mindepth 2 -maxdepth 2 -name 'ddd*' -exec rm -rf {} +`,
+    mayQuarantine: "files that could not be examined",
   },
   {
-    name: "directories nested thousands deep",
-    script: sh`perl -e 'for (1..3000) { mkdir "d" or die $!; chdir "d" or die $! } open F, ">", "f" or die'`,
+    name: "an ignored path longer than any call takes",
+    script: sh`mkdir build; cd build; perl -e '$n = "d" x 250; for (1..60) { mkdir $n or die $!; chdir $n or die $! } open F, ">", "f" or die; mkdir "x"'`,
+  },
+  {
+    name: "directories nested as deep as a path may be",
+    script: sh`perl -e 'for (1..1900) { mkdir "d" or die $!; chdir "d" or die $! } open F, ">", "f" or die'`,
   },
   {
     name: "names that are no UTF-8, with newlines, dashes, quotes and spaces",

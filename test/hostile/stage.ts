@@ -13,7 +13,7 @@ import { promisify } from "node:util";
 import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import type { Sql } from "../../src/postgres/client.js";
 import type { Client, Held } from "../support/rpc-client.js";
-import { embeddedUrl, type ServerProcess, type Servers } from "../support/server.js";
+import { embeddedUrl, type ServerOptions, type ServerProcess, type Servers } from "../support/server.js";
 import { type Found, type Portrait, plainEnvironment, portrait, show, walk } from "./portrait.js";
 import { hostileEnvironment, hostileHome, seed } from "./scenery.js";
 
@@ -67,14 +67,16 @@ export class Stage {
     this.program = join(root, "program");
   }
 
-  static async open(servers: Servers, lanes = 4): Promise<Stage> {
-    const root = await servers.directory();
+  /** `more`: of the server's environment and options. */
+  static async open(servers: Servers, lanes: number, more: ServerOptions & { readonly root?: string } = {}) {
+    const root = more.root ?? (await servers.directory());
     const home = join(root, "home");
     const program = join(root, "program");
     await hostileHome(home, program, join(root, "ran"));
-    const env = hostileEnvironment(home, program);
-    const server = await servers.start({ databaseUrl: undefined, env, flags: ["--host", "stage"] });
-    const stage = new Stage(root, server, servers.sql(await embeddedUrl(server.dataDir)));
+    const env = { ...hostileEnvironment(home, program), ...more.env };
+    const server = await servers.start({ databaseUrl: undefined, ...more, env });
+    const url = more.databaseUrl ?? (await embeddedUrl(server.dataDir));
+    const stage = new Stage(root, server, servers.sql(url));
     await stage.#canaries();
     await run("bash", ["--norc", "-eu", "-c", seed], {
       cwd: root,

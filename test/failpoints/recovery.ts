@@ -1,16 +1,18 @@
 /** Owns: what must hold after a kill or a failing disk at a named point, once the server has done what was due. */
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { expect } from "vitest";
 import type { Salvage } from "../../gen/leasehold/v1/salvage_pb.js";
 import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import { type Lane, type Stage, traces } from "../hostile/stage.js";
 import { type Belongings, belongingsOf, lost } from "../property/belongings.js";
-import type { Held } from "../support/rpc-client.js";
-import { isPassing } from "../support/rpc-client.js";
+import { expectSoundStore, settled } from "../support/invariants.js";
+import { type Held, isPassing, readRefusal } from "../support/rpc-client.js";
 import { until } from "../support/until.js";
 import type { Action, Failpoints } from "./failpoints.js";
 
 /** Work of each kind that salvage knows. */
-export const work = String.raw`
+export const work = `
 echo "$TAG 1" > committed.txt; git add committed.txt; git commit -qm "not pushed"
 echo "$TAG 2" >> a.txt; git stash push -q; git checkout -q -b mine; git commit -q --allow-empty -m mine
 echo "$TAG 3" > staged.txt; git add staged.txt; echo "$TAG 4" >> src/main.txt; rm b.txt; ln -s nowhere new-link
@@ -25,16 +27,14 @@ export function again<T>(what: string, call: () => Promise<T>, limitMs = 60_000)
       try {
         return { answer: await call() };
       } catch (error) {
-        if (!isPassing(error)) throw error;
+        // a worker's death is an error of its call (INTERNAL), and may be tried again
+        if (!isPassing(error) && readRefusal(error).reason !== "INTERNAL") throw error;
         return undefined;
       }
     },
     limitMs,
   ).then(({ answer }) => answer);
 }
-
-/** The kinds of work that a file of points goes through. */
-export const operations = ["findStragglers", "salvageWork", "cleanWorkspace", "verifyWorkspace"] as const;
 
 export class Trial {
   readonly stage: Stage;
@@ -46,26 +46,35 @@ export class Trial {
     this.points = points;
   }
 
+  /** Every lane has had a salvage, so that what is done once is no point. */
+  async warmUp(lanes: number): Promise<void> {
+    const once = Array.from({ length: lanes }, () => this.stage.withLane((lane) => this.#salvaged(lane)));
+    await Promise.all(once);
+  }
+
   /** Every point that is passed from a lease's end to the clean workspace. */
-  async pointsOfCleaning(): Promise<string[]> {
-    return this.stage.withLane(async (lane) => {
+  async pointsOfCleaning(): Promise<readonly string[]> {
+    const found = await this.stage.withLane(async (lane) => {
       const { held } = await this.#worked(lane);
-      const found = await this.points.trace(lane.name, async () => {
+      lane.held = undefined;
+      return this.points.trace(lane.name, async () => {
         await this.stage.client.release(held, { waitForClean: true });
       });
-      lane.held = undefined;
-      return found.filter((point) => (operations as readonly string[]).includes(point.split(" ", 1)[0] ?? ""));
     });
+    return found.filter((point) => /^(findStragglers|salvageWork|cleanWorkspace|verifyWorkspace) /.test(point));
   }
 
   /** Every point that restoring a salvage passes. */
-  async pointsOfRestoring(): Promise<string[]> {
-    return this.stage.withLane(async (lane) => {
+  async pointsOfRestoring(): Promise<readonly string[]> {
+    const found = await this.stage.withLane(async (lane) => {
       const salvage = await this.#salvaged(lane);
-      return this.points.trace(lane.name, async () => {
+      const passed = await this.points.trace(lane.name, async () => {
         lane.held = await this.#restore(lane, salvage, "traced");
       });
+      await this.stage.release(lane);
+      return passed;
     });
+    return found.filter((point) => /^(prepareWorkspace|restoreSalvage) /.test(point));
   }
 
   /** A holder's lease ends, it happens at the point, and everything holds afterwards. */
@@ -89,6 +98,7 @@ export class Trial {
       const salvage = await this.#salvaged(lane);
       await points.arm(lane.name, point, action);
       const answer = this.#restore(lane, salvage, point);
+      answer.catch(() => {});
       await points.hit(lane.name, point);
       if (action === "kill-server") await this.#restart();
       lane.held = await answer;
@@ -101,6 +111,22 @@ export class Trial {
       await stage.client.release(held);
       await this.#expectLaws(lane, held, back);
     });
+  }
+
+  /** Neither a directory without a row, nor a row without its directory, nor anything half done. */
+  async expectSoundDisk(): Promise<void> {
+    const { sql, server } = this.stage;
+    await settled(sql, server.dataDir, 60_000);
+    await expectSoundStore(sql);
+    const rows = await sql<{ path: string }[]>`select path from workspaces where state <> 'RETIRED'`;
+    const root = join(server.dataDir, "workspaces");
+    const found: string[] = [];
+    for (const name of await readdir(root)) {
+      for (const one of await readdir(join(root, name))) if (one !== ".canary") found.push(join(root, name, one));
+    }
+    expect(found.sort()).toEqual(rows.map(({ path }) => path).sort());
+    const salvages = await readdir(join(server.dataDir, "salvages"));
+    expect(salvages.filter((name) => !name.endsWith(".git"))).toEqual([]);
   }
 
   /** Nothing is lost, nothing is left, and the next lease is a fresh clone. */

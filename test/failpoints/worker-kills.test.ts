@@ -7,7 +7,7 @@ import { Stage } from "../hostile/stage.js";
 import { useServers } from "../support/server.js";
 import { Failpoints } from "./failpoints.js";
 import { Trial } from "./recovery.js";
-import { sample } from "./sample.js";
+import { sample, writing } from "./sample.js";
 
 const lanes = 6;
 vi.setConfig({ maxConcurrency: lanes });
@@ -21,27 +21,37 @@ beforeAll(async () => {
   const points = await Failpoints.make(root);
   const databaseUrl = await servers.database();
   trial = new Trial(await Stage.open(servers, lanes, { root, databaseUrl, env: points.env }), points);
+  await trial.warmUp(lanes);
   cleaning = await trial.pointsOfCleaning();
-  restoring = (await trial.pointsOfRestoring()).filter((point) => point.startsWith("restoreSalvage"));
+  restoring = await trial.pointsOfRestoring();
 }, 60_000);
 afterAll(() => trial?.stage.close());
 
 it("B2 there are points in every step", () => {
-  for (const operation of ["salvageWork", "cleanWorkspace", "verifyWorkspace"]) {
-    expect(cleaning.filter((point) => point.startsWith(operation)).length).toBeGreaterThan(1);
+  for (const operation of ["salvageWork", "cleanWorkspace", "verifyWorkspace", "prepareWorkspace", "restoreSalvage"]) {
+    const found = [...cleaning, ...restoring].filter((point) => point.startsWith(`${operation} `));
+    expect(found.length, operation).toBeGreaterThan(10);
   }
-  expect(restoring.length).toBeGreaterThan(3);
 });
 
-it("B2 F2 G2 a worker that is killed on the way to a clean workspace loses nothing and leaves nothing", async () => {
-  await Promise.all(sample(cleaning, 10).map((point) => trial.clean(point, "kill-worker")));
-}, 120_000);
+it("B2 F2 G2 a worker that is killed on the way to a clean workspace loses nothing", async () => {
+  await Promise.all(sample(cleaning, 12).map((point) => trial.clean(point, "kill-worker")));
+}, 600_000);
 
 it("B2 F2 G2 a worker that is killed while it restores a salvage brings all of it back the next time", async () => {
-  await Promise.all(sample(restoring, 5).map((point) => trial.restore(point, "kill-worker")));
-}, 120_000);
+  await Promise.all(sample(restoring, 6).map((point) => trial.restore(point, "kill-worker")));
+}, 600_000);
 
-it("B2 G2 a disk that is full, or read-only, on the way to a clean workspace loses nothing", async () => {
-  const full = sample(cleaning, 5).map((point) => trial.clean(point, "full"));
-  await Promise.all([...full, ...sample(cleaning, 3).map((point) => trial.clean(point, "read-only"))]);
-}, 120_000);
+it("B2 G2 a disk that is full for a moment, or read-only, loses nothing", async () => {
+  const [whenCleaned, whenRestored] = [writing(cleaning), writing(restoring)];
+  await Promise.all([
+    ...sample(whenCleaned, 6).map((point) => trial.clean(point, "full")),
+    ...sample(whenCleaned, 3).map((point) => trial.clean(point, "read-only")),
+    ...sample(whenRestored, 3).map((point) => trial.restore(point, "full")),
+  ]);
+}, 600_000);
+
+it("B2 A5 nothing is left of all that", async () => {
+  await trial.expectSoundDisk();
+  expect(await trial.stage.damageAround()).toEqual([]);
+}, 90_000);

@@ -34,8 +34,10 @@ const seen = new Set();
 /** Without workspace, fences, ids and processes. */
 function generic(path) {
   return String(path)
+    .replace(/\.tmp-[\w-]+/g, ".tmp")
     .replace(/^.*\/(workspaces|salvages|indexes|trash|mirrors)\//, "$1/")
     .replace(/^(workspaces|salvages)\/[^/]+?(\.git)?\//, "$1/R$2/")
+    .replace(/^.*\/data\//, "data/")
     .replace(/\bw\d+(\.\d+)?/g, "W")
     .replace(/\bs\d+\.\d+/g, "S")
     .replace(/[0-9a-f]{38,}/g, "#")
@@ -49,8 +51,11 @@ function pass(name) {
   if (!armed || operation === "") return;
   const point = `${operation} ${name}`;
   if (armed.trace) {
-    if (!seen.has(point)) appendFileSync(armed.trace, `${point}\n`);
+    const { trace } = armed;
+    armed = undefined; // to append is a change of the disk itself
+    if (!seen.has(point)) appendFileSync(trace, `${point}\n`);
     seen.add(point);
+    armed = { trace };
     return;
   }
   if (armed.point !== point) return;
@@ -95,7 +100,9 @@ function arm(job) {
   return undefined;
 }
 
-process.on("message", ({ operation: next, job }) => {
+// only now: whoever listens first would take a call that the product does not hear of
+await import(pathToFileURL(product).href);
+process.prependListener("message", ({ operation: next, job }) => {
   operation = next;
   try {
     armed = arm(job);
@@ -104,5 +111,3 @@ process.on("message", ({ operation: next, job }) => {
   }
   pass("begin");
 });
-
-await import(pathToFileURL(product).href);

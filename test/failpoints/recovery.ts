@@ -27,8 +27,9 @@ export function again<T>(what: string, call: () => Promise<T>, limitMs = 60_000)
       try {
         return { answer: await call() };
       } catch (error) {
-        // a worker's death is an error of its call (INTERNAL), and may be tried again
-        if (!isPassing(error) && readRefusal(error).reason !== "INTERNAL") throw error;
+        // a worker's death, or its disk's, is an error of its call, which may be made again
+        if (!isPassing(error) && !["INTERNAL", "HOST_IO", "SALVAGE_FAILED"].includes(readRefusal(error).reason))
+          throw error;
         return undefined;
       }
     },

@@ -92,7 +92,7 @@ async function undo(
 }
 
 /** Why it cannot be done on this machine. */
-async function missing({ needs }: Mischief): Promise<string | undefined> {
+export async function missing({ needs }: Mischief): Promise<string | undefined> {
   if (needs === undefined) return undefined;
   const cwd = await mkdtemp(join(tmpdir(), "leasehold-needs-"));
   try {

@@ -164,6 +164,8 @@ export interface SalvageRequest {
   readonly trustedIndex: string;
   /** The bare repository that takes salvages of this repository; made if missing. Complete in itself: it needs no mirror. */
   readonly salvages: string;
+  /** Globs of ignored files that are work nevertheless. */
+  readonly salvageIgnored: readonly string[];
   readonly report: SalvageReport;
   /** A file above `fileBytes`, or work above `totalBytes` in all, is not cut: the outcome is `refused`. */
   readonly limits: { readonly fileBytes: number; readonly totalBytes: number };

@@ -109,6 +109,7 @@ export class Salvaging {
       from: work.from,
       trustedIndex: places.trustedIndex(workspaceId),
       salvages: places.salvages(repository),
+      salvageIgnored: repository.salvageIgnored,
       report: { salvageId, repository: repository.name, workspaceId, leaseId, holder, caller, reason },
       limits,
     };

@@ -40,6 +40,7 @@ export class Job {
       from: this.target.commit,
       trustedIndex: this.site.trustedIndex,
       salvages: this.salvages,
+      salvageIgnored: [],
       report: {
         salvageId: `s-${this.site.name}`,
         repository: "demo",

@@ -27,7 +27,7 @@ export async function guard(request: Guarded): Promise<CleanOutcome | undefined>
     removeTree(work);
     try {
       const trusted = readTrustedIndex(trustedIndex);
-      const found = await findWork({ path, mirror, from: trusted?.commit ?? from, trusted, work });
+      const found = await findWork({ path, mirror, from: trusted?.commit ?? from, trusted, salvageIgnored: [], work });
       found.release();
       const detail = describeWork(found);
       if (detail !== undefined) return { kind: "unsaved", path, detail };

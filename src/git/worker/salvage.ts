@@ -77,12 +77,12 @@ async function salvageOne(
   target: LimitedPack,
   other: Saved | undefined,
 ): Promise<Saved | undefined> {
-  const { mirror } = request;
+  const { mirror, salvageIgnored } = request;
   const trusted = readTrustedIndex(request.trustedIndex);
   // a kill may have come between the checkout and the row that tells of it
   const from = trusted?.commit ?? request.from;
   const find = (withoutHead: boolean): Promise<Work> =>
-    findWork({ path, mirror, from, trusted, work: join(staging, "work"), withoutHead });
+    findWork({ path, mirror, from, trusted, salvageIgnored, work: join(staging, "work"), withoutHead });
   let work = await find(false);
   try {
     if (describeWork(work) === undefined) return undefined;

@@ -6,7 +6,7 @@
  * 1. The workspace is only read. Its `.git` is data (holder-git.ts, object-store.ts); permissions of directories that
  *    had to be opened are put back by `release`.
  * 2. In doubt there is work.
- * 3. Ignored files are no work, nor are files that were touched but have the content of HEAD's commit, nor commits,
+ * 3. Ignored files are no work (but for those that `salvageIgnored` names), nor are files that were touched but have the content of HEAD's commit, nor commits,
  *    whatever names them, that the mirror has, nor what came from an upstream, as its remote-tracking ref tells.
  */
 import { join } from "node:path";
@@ -21,6 +21,7 @@ import { Inside } from "./inside.js";
 import { findNested, type NestedRepository } from "./nested-repositories.js";
 import { ObjectStore, readFrom } from "./object-store.js";
 import { Gigantic } from "./pack-file.js";
+import { SalvagedIgnored } from "./salvaged-ignored.js";
 import { findStaged, type Staged } from "./staged.js";
 import { diffTrees } from "./tree-diff.js";
 import type { TrustedIndex } from "./trusted-index.js";
@@ -39,6 +40,8 @@ export interface WorkRequest {
   /** The commit that was checked out; empty if unknown or none. Not looked at where there is a trusted index. */
   readonly from: string;
   readonly trusted: TrustedIndex | undefined;
+  /** Globs of ignored files that are work. */
+  readonly salvageIgnored: readonly string[];
   /** An absent directory to work in; the caller removes it. */
   readonly work: string;
   /** HEAD's commit is known to be damaged: the files are compared with `from`. */
@@ -100,7 +103,8 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     restore = () => restoreModes(request.path, comparison.oddDirectories);
     const staged = git?.index && findStaged(git.index, base.files);
     const tracked = new Set([...(staged?.added ?? []), ...base.files.diff.added.keys()]);
-    const walk = new UntrackedWalk(inside, IgnoreRules.of(rules, read("blob")), tracked, modes);
+    const salvaged = new SalvagedIgnored(request.salvageIgnored);
+    const walk = new UntrackedWalk(inside, IgnoreRules.of(rules, read("blob")), salvaged, tracked, modes);
     walk.walk(comparison.strangers);
     const conversions = join(request.work, "conversions");
     const changed = await findChanges(inside, base.files, comparison, walk, read("blob"), conversions);

@@ -9,6 +9,7 @@ import { chmodSync } from "node:fs";
 import { toFsPath } from "./byte-path.js";
 import type { IgnoreRules } from "./ignore-rules.js";
 import type { Inside } from "./inside.js";
+import type { SalvagedIgnored } from "./salvaged-ignored.js";
 
 /** Entries that are looked at at most; beyond, there is doubt. */
 const mostEntries = 300_000;
@@ -40,15 +41,23 @@ export class UntrackedWalk {
   overflow = false;
   private readonly inside: Inside;
   private readonly rules: IgnoreRules;
+  private readonly salvaged: SalvagedIgnored;
   private readonly tracked: ReadonlySet<string>;
   private readonly trackedDirectories = new Set<string>();
   private readonly modes: Modes;
   private looked = 0;
 
-  /** `tracked`: byte paths that are never ignored. */
-  constructor(inside: Inside, rules: IgnoreRules, tracked: ReadonlySet<string>, modes: Modes) {
+  /** `tracked`: byte paths that are never ignored; `salvaged`: what is work though it is ignored. */
+  constructor(
+    inside: Inside,
+    rules: IgnoreRules,
+    salvaged: SalvagedIgnored,
+    tracked: ReadonlySet<string>,
+    modes: Modes,
+  ) {
     this.inside = inside;
     this.rules = rules;
+    this.salvaged = salvaged;
     this.tracked = tracked;
     this.modes = modes;
     for (const path of tracked) {
@@ -91,8 +100,8 @@ export class UntrackedWalk {
       return;
     }
     if (stat.isDirectory()) {
-      const isIgnored = !inNested && this.rules.ignores(path, true);
-      if (isIgnored && !this.trackedDirectories.has(path)) return;
+      const isIgnored = !inNested && this.rules.ignores(path, true) && !this.salvaged.names(path, true);
+      if (isIgnored && !this.trackedDirectories.has(path) && !this.salvaged.mayNameBelow(path)) return;
       if ((stat.mode & 0o500) !== 0o500) this.modes.add(`${this.inside.root}/${path}`, stat.mode);
       const entries = this.inside.list(path) ?? [];
       const isNested = !isIgnored && entries.some((entry) => entry.name === ".git");
@@ -102,7 +111,8 @@ export class UntrackedWalk {
       }
       return;
     }
-    const isKept = inNested || this.tracked.has(path) || !this.rules.ignores(path, false);
+    const isKept =
+      inNested || this.tracked.has(path) || !this.rules.ignores(path, false) || this.salvaged.names(path, false);
     if (!isKept) return;
     if (stat.isFile() || stat.isSymbolicLink()) this.files.push(path);
     else this.special.push(path);

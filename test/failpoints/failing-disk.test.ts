@@ -50,7 +50,7 @@ describe.skipIf(!canMount)("a disk", () => {
     execFileSync("mount", ["-t", "tmpfs", "-o", "size=48m", "tmpfs", disk]);
     const databaseUrl = await servers.database();
     stage = await Stage.open(servers, 1, { root, databaseUrl, dataDir: join(disk, "data") });
-  }, 60_000);
+  }, 180_000);
   afterAll(() => stage?.close());
 
   beforeEach(async () => {

@@ -22,15 +22,15 @@ beforeAll(async () => {
   await trial.warmUp(1);
   cleaning = await trial.pointsOfCleaning();
   restoring = await trial.pointsOfRestoring();
-}, 60_000);
+}, 180_000);
 afterAll(() => trial?.stage.close());
 
 it("B2 G2 a server that is killed on the way to a clean workspace loses nothing", async () => {
-  for (const point of sample(cleaning, 6)) await trial.clean(point, "kill-server");
+  for (const point of sample(cleaning, 4)) await trial.clean(point, "kill-server");
 }, 600_000);
 
 it("B2 G2 a server that is killed while it restores a salvage brings all of it back to the same request", async () => {
-  for (const point of sample(restoring, 4)) await trial.restore(point, "kill-server");
+  for (const point of sample(restoring, 3)) await trial.restore(point, "kill-server");
 }, 600_000);
 
 it("B2 A5 nothing is left of all that", async () => {

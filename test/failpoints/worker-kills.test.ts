@@ -9,7 +9,7 @@ import { Failpoints } from "./failpoints.js";
 import { Trial } from "./recovery.js";
 import { sample, writing } from "./sample.js";
 
-const lanes = 6;
+const lanes = 4;
 vi.setConfig({ maxConcurrency: lanes });
 const servers = useServers();
 let trial: Trial;
@@ -24,7 +24,7 @@ beforeAll(async () => {
   await trial.warmUp(lanes);
   cleaning = await trial.pointsOfCleaning();
   restoring = await trial.pointsOfRestoring();
-}, 60_000);
+}, 180_000);
 afterAll(() => trial?.stage.close());
 
 it("B2 there are points in every step", () => {
@@ -35,19 +35,19 @@ it("B2 there are points in every step", () => {
 });
 
 it("B2 F2 G2 a worker that is killed on the way to a clean workspace loses nothing", async () => {
-  await Promise.all(sample(cleaning, 12).map((point) => trial.clean(point, "kill-worker")));
+  await Promise.all(sample(cleaning, 8).map((point) => trial.clean(point, "kill-worker")));
 }, 600_000);
 
 it("B2 F2 G2 a worker that is killed while it restores a salvage brings all of it back the next time", async () => {
-  await Promise.all(sample(restoring, 6).map((point) => trial.restore(point, "kill-worker")));
+  await Promise.all(sample(restoring, 4).map((point) => trial.restore(point, "kill-worker")));
 }, 600_000);
 
 it("B2 G2 a disk that is full for a moment, or read-only, loses nothing", async () => {
   const [whenCleaned, whenRestored] = [writing(cleaning), writing(restoring)];
   await Promise.all([
-    ...sample(whenCleaned, 6).map((point) => trial.clean(point, "full")),
-    ...sample(whenCleaned, 3).map((point) => trial.clean(point, "read-only")),
-    ...sample(whenRestored, 3).map((point) => trial.restore(point, "full")),
+    ...sample(whenCleaned, 4).map((point) => trial.clean(point, "full")),
+    ...sample(whenCleaned, 2).map((point) => trial.clean(point, "read-only")),
+    ...sample(whenRestored, 2).map((point) => trial.restore(point, "full")),
   ]);
 }, 600_000);
 

@@ -14,7 +14,8 @@ import { counts, type Lane, Stage, traces } from "./stage.js";
 const run = promisify(execFile);
 /** Kinds at once. */
 const lanes = 8;
-const limitMs = 60_000;
+/** A kind takes seconds, on a starved machine minutes. */
+const limitMs = 180_000;
 
 /** At the top level of a file: plays all of the table on one server, several kinds at once. */
 export function playAll(theme: string, table: readonly Mischief[]): void {

@@ -43,7 +43,7 @@ export class Failpoints {
 
   /** Resolves when the point was passed. */
   async hit(about: string, point: string): Promise<void> {
-    await until(`the failpoint is passed: ${point}`, () => this.isHit(about), 60_000);
+    await until(`the failpoint is passed: ${point}`, () => this.isHit(about), 120_000);
   }
 
   isHit(about: string): Promise<boolean> {

@@ -20,7 +20,7 @@ mkdir -p deep/er; echo "$TAG 5" > deep/er/file; echo x > x.log; git init -q nest
 `;
 
 /** As \`persist\` of the traffic: makes a call again while what refuses it is passing. */
-export function again<T>(what: string, call: () => Promise<T>, limitMs = 60_000): Promise<T> {
+export function again<T>(what: string, call: () => Promise<T>, limitMs = 120_000): Promise<T> {
   return until(
     what,
     async () => {
@@ -139,7 +139,7 @@ export class Trial {
         const workspace = await client.get(held.workspaceId).catch(() => undefined);
         return workspace && [WorkspaceState.IDLE, WorkspaceState.QUARANTINED].includes(workspace.state) && workspace;
       },
-      60_000,
+      120_000,
     );
     expect([WorkspaceState[clean.state], clean.problem]).toEqual(["IDLE", ""]);
     const { salvages } = await client.admin.listSalvages({ leaseId: held.leaseId });
@@ -168,7 +168,7 @@ export class Trial {
   #restore({ name }: Lane, { salvageId }: Salvage, why: string): Promise<Held> {
     const requestId = `restore ${salvageId} ${why}`.slice(0, 100);
     const request = { repository: name, restoreSalvageId: salvageId, requestId, ttlMs: 600_000, waitMs: 30_000 };
-    return again("the salvage is restored", () => this.stage.client.acquire(request, undefined, 40_000), 90_000);
+    return again("the salvage is restored", () => this.stage.client.acquire(request, undefined, 60_000), 180_000);
   }
 
   async #restart(): Promise<void> {

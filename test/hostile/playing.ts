@@ -71,14 +71,14 @@ export async function playOnce(stage: Stage, lane: Lane, kind: Mischief, end: "r
 /** Nothing may be quarantined but what the table allows, and then with a problem that says why. */
 async function leaveQuarantine(stage: Stage, lane: Lane, at: Pick<Held, "workspaceId" | "path">, kind: Mischief) {
   const { workspaceId } = at;
-  const { IDLE, QUARANTINED } = WorkspaceState;
-  const { state, problem } = await stage.client.whenIn(workspaceId, IDLE, QUARANTINED);
-  if (state === IDLE) return;
+  const found = await stage.settled(workspaceId);
+  if (found?.state !== WorkspaceState.QUARANTINED) return;
+  const { problem } = found;
   counts.quarantines += 1;
   expect(problem, "quarantined").toContain(kind.mayQuarantine ?? "what may not be quarantined");
   await undo(stage, lane, kind, at.path);
   await stage.client.workspaces.reset({ workspaceId });
-  await stage.client.whenIn(workspaceId, IDLE);
+  await stage.settled(workspaceId);
 }
 
 async function undo(

@@ -10,10 +10,11 @@ import { execFile } from "node:child_process";
 import { appendFile, chmod, cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
+import { type Workspace, WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import type { Sql } from "../../src/postgres/client.js";
-import type { Client, Held } from "../support/rpc-client.js";
+import { type Client, type Held, readRefusal } from "../support/rpc-client.js";
 import { embeddedUrl, type ServerOptions, type ServerProcess, type Servers } from "../support/server.js";
+import { until } from "../support/until.js";
 import { type Found, type Portrait, plainEnvironment, portrait, show, walk } from "./portrait.js";
 import { hostileEnvironment, hostileHome, seed } from "./scenery.js";
 
@@ -21,6 +22,9 @@ const run = promisify(execFile);
 
 /** Leases and comparisons of the whole file, for the soak's counts. */
 export const counts = { leases: 0, comparisons: 0, quarantines: 0 };
+
+/** What takes a second on a quiet machine. */
+const settleLimitMs = 120_000;
 
 export class Lane {
   readonly name: string;
@@ -142,8 +146,26 @@ export class Stage {
       update leases set ttl = interval '1 ms', expire_time = clock_timestamp() - interval '1 second'
        where workspace_id = ${workspaceId.slice(1)} and fence = ${String(fence)} and end_time is null returning fence`;
     if (ended.length !== 1) throw new Error("there was no lease to expire");
-    await this.client.whenIn(workspaceId, WorkspaceState.IDLE, WorkspaceState.QUARANTINED, WorkspaceState.RETIRED);
     lane.held = undefined;
+    await this.settled(workspaceId);
+  }
+
+  /** Waits until the workspace is clean, quarantined or gone; undefined where it is gone. */
+  async settled(workspaceId: string): Promise<Workspace | undefined> {
+    const ends = [WorkspaceState.IDLE, WorkspaceState.QUARANTINED];
+    const { found } = await until(
+      `${workspaceId} is settled`,
+      async () => {
+        const found = await this.client.get(workspaceId).catch((error: unknown) => {
+          if (readRefusal(error).reason === "WORKSPACE_NOT_FOUND") return undefined;
+          throw error;
+        });
+        const isGone = found === undefined || found.state === WorkspaceState.RETIRED;
+        return isGone ? { found: undefined } : ends.includes(found.state) && { found };
+      },
+      settleLimitMs,
+    );
+    return found;
   }
 
   /** What a holder's program has run as somebody else, and which canaries were changed. */

@@ -10,7 +10,6 @@ import { Disposition } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { type Portrait, plainEnvironment, plainGit, portrait } from "../hostile/portrait.js";
 import { type Lane, type Stage, traces } from "../hostile/stage.js";
 import type { Held } from "../support/rpc-client.js";
-import { until } from "../support/until.js";
 import { belongingsOf, lost } from "./belongings.js";
 import { type Sequence, scriptOf, sequence } from "./operations.js";
 
@@ -28,7 +27,7 @@ export async function playSequences(stage: Stage, lanes: number, count: number, 
   const each = Array.from({ length: lanes }, (_, lane) =>
     stage.withLane((taken) =>
       fc.assert(
-        fc.asyncProperty(sequence, (one) => obey(stage, taken, one)),
+        fc.asyncProperty(sequence, (one) => told(one, obey(stage, taken, one))),
         {
           numRuns: Math.min(share, count - lane * share),
           seed: seed + lane,
@@ -40,6 +39,16 @@ export async function playSequences(stage: Stage, lanes: number, count: number, 
   );
   const results = await Promise.allSettled(each);
   for (const result of results) if (result.status === "rejected") throw result.reason;
+}
+
+/** Every failure of a sequence, also of those that are merely tried while a shorter one is sought. */
+async function told(one: Sequence, obeyed: Promise<void>): Promise<void> {
+  try {
+    await obeyed;
+  } catch (error) {
+    process.stdout.write(`a law was broken by ${JSON.stringify(one)}: ${(error as Error).message.slice(0, 2_000)}\n`);
+    throw error;
+  }
 }
 
 async function obey(stage: Stage, lane: Lane, one: Sequence): Promise<void> {
@@ -63,23 +72,19 @@ async function obey(stage: Stage, lane: Lane, one: Sequence): Promise<void> {
 async function finish(stage: Stage, lane: Lane, held: Held, { end }: Sequence): Promise<void> {
   const { client } = stage;
   const { workspaceId, leaseId } = held;
+  if (end === "expiry") await stage.expire(lane);
   lane.held = undefined;
   if (end === "release") await client.release(held);
   if (end === "discard") await client.release(held, { disposition: Disposition.DISCARD });
   if (end === "reclaim") await client.workspaces.reclaim({ leaseIds: [leaseId] });
   if (end === "reset") await client.workspaces.reset({ workspaceId, force: true });
-  if (end === "expiry") {
-    lane.held = held;
-    await stage.expire(lane);
-  }
-  const workspace = await until("the workspace is clean or gone", async () => {
-    const found = await client.get(workspaceId).catch(() => undefined);
-    const settled = [WorkspaceState.IDLE, WorkspaceState.RETIRED, WorkspaceState.QUARANTINED];
-    return (found === undefined || settled.includes(found.state)) && { found };
-  });
-  if (workspace.found?.state !== WorkspaceState.QUARANTINED) return;
+  const found = await stage.settled(workspaceId);
+  if (found?.state !== WorkspaceState.QUARANTINED) return;
   tally.quarantines += 1;
-  throw new Error(`quarantined: ${workspace.found.problem}`);
+  // so that the lane can be gone on with
+  const abandon = { workspaceId, expectedFence: found.fence, force: true, abandonWork: true };
+  await client.workspaces.reset(abandon).catch(() => {});
+  throw new Error(`quarantined: ${found.problem}`);
 }
 
 /** As the upstream is now. */

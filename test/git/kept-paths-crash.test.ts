@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { KeptBench, type KeptWorkspace, placesOf } from "./kept-site.js";
 
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 30_000 });
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 });
 
 const module = pathToFileURL(fileURLToPath(new URL("../../dist/src/git/worker/kept-paths.js", import.meta.url))).href;
 const dying = fileURLToPath(new URL("./dying.mjs", import.meta.url));

@@ -4,6 +4,7 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -13,6 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import type { KeepDependenciesRequest } from "../../src/ports/dependency-files.js";
 import { git } from "../support/repositories.js";
 import { KeptBench, type KeptWorkspace } from "./kept-site.js";
 
@@ -26,24 +28,38 @@ afterAll(() => bench.close());
 
 const paths = ["node_modules"];
 
+/** Keeps by another request for the same lease. */
+async function otherOf(workspace: KeptWorkspace, request: KeepDependenciesRequest): Promise<{ fingerprint: string }> {
+  const fingerprint = await bench.bench.engine.workspaceFingerprint({ ...request, path: workspace.path });
+  const outcome = await bench.bench.engine.keepDependencies({ ...request, fingerprint });
+  expect(outcome.kind).toBe("kept");
+  return { fingerprint };
+}
+
 describe("kept paths", () => {
   test("A7 a tree of 20,000 files is moved as it is: no file is made or touched", async () => {
     const first = await bench.workspace();
     const modules = join(first.path, "node_modules");
     for (let directory = 0; directory < 100; directory++) {
-      mkdirSync(join(modules, `d${directory}`), { recursive: true });
-      for (let file = 0; file < 200; file++) writeFileSync(join(modules, `d${directory}/f${file}.js`), "x");
+      const place = join(modules, `d${directory}`);
+      mkdirSync(place, { recursive: true });
+      writeFileSync(join(place, "f0.js"), "x");
+      for (let file = 1; file < 200; file++) linkSync(join(place, "f0.js"), join(place, `f${file}.js`));
     }
-    const inodes = (root: string) => {
-      const found: string[] = [];
-      for (let directory = 0; directory < 100; directory++) {
-        for (let file = 0; file < 200; file++) {
-          const { ino, ctimeMs, dev } = lstatSync(join(root, `d${directory}/f${file}.js`));
-          found.push(`${dev} ${ino} ${ctimeMs}`);
-        }
-      }
-      return found;
-    };
+    const inodes = (root: string) =>
+      readdirSync(root).map((name) => {
+        const directory = lstatSync(join(root, name));
+        const file = lstatSync(join(root, name, "f0.js"));
+        return [
+          name,
+          directory.ino,
+          file.dev,
+          file.ino,
+          file.ctimeMs,
+          file.nlink,
+          readdirSync(join(root, name)).length,
+        ];
+      });
     const before = inodes(modules);
     expect(await first.keep(paths)).toEqual({ kind: "kept", paths });
     expect(existsSync(modules)).toBe(false);
@@ -71,6 +87,19 @@ describe("kept paths", () => {
       caller: "",
     });
     expect(statSync(join(bench.store, workspace.leaseId, "files")).mode & 0o777).toBe(0o700);
+  });
+
+  test("A7 what another database's lease of the same name left is not taken for this one's", async () => {
+    const workspace = await bench.workspace();
+    workspace.write({ "node_modules/x.js": "old" });
+    const other = { ...workspace.keepRequest(paths), environment: { old: "yes" } };
+    const { fingerprint } = await otherOf(workspace, other);
+    expect(fingerprint).not.toBe(workspace.fingerprint);
+    workspace.write({ "node_modules/x.js": "new" });
+    expect(await workspace.keep(paths)).toEqual({ kind: "kept", paths });
+    const set = join(bench.store, workspace.leaseId);
+    expect(readFileSync(join(set, "files/node_modules/x.js"), "utf8")).toBe("new");
+    expect(JSON.parse(readFileSync(join(set, "state.json"), "utf8")).fingerprint).toBe(workspace.fingerprint);
   });
 
   test("A7 manifests whose line ends a checkout converts are the commit's", async () => {
@@ -171,7 +200,12 @@ describe("kept paths", () => {
     const workspace = await bench.workspace();
     const open = async (number: number, cachesInUse: readonly string[] = []) => {
       const fingerprint = String(number).padStart(64, "0");
-      const request = { ...workspace.placeRequest([]), fingerprint, cachesInUse, origin: "https://example.com/caches" };
+      const request = {
+        ...workspace.placeRequest([]),
+        fingerprint,
+        cachesInUse,
+        store: bench.bench.at("dependencies", "other"),
+      };
       return (await bench.bench.engine.placeDependencies(request)).cachePath;
     };
     const opened: string[] = [];

@@ -52,8 +52,10 @@ const refusals = new Set(["EXDEV", "EACCES", "EPERM", "ENOENT", "EBUSY"]);
 export async function keepDependencies(request: KeepDependenciesRequest): Promise<KeepOutcome> {
   const set = setDirectory(request.store, request.leaseId);
   const before = readSet(set);
-  if (before) return { kind: "kept", paths: before.state.paths };
+  if (before?.state.fingerprint === request.fingerprint) return { kind: "kept", paths: before.state.paths };
   const bin = new TrashBin(request.trash);
+  // of a database before this one, whose leases had the same names
+  if (before) dropSet(set, bin);
   const commit = new CommitFiles(request.mirror, request.commit);
   let outcome: KeepOutcome = { kind: "nothing", reason: "it failed" };
   try {
@@ -188,31 +190,36 @@ function moveIn(from: string, root: string, path: string): void {
     // one by one: a workspace that is gone is not made anew
     if (!isThere(above)) mkdirSync(above);
   }
-  renameSync(from, join(root, path));
+  const isMoved = inDirectoryOf(root, path, (place) => renameSync(from, place));
+  if (!isMoved) throw new Error(`${path} is not below real directories`);
 }
 
 /** False if it could not be done. */
 function moveOut(root: string, path: string, to: string): boolean {
-  const above = openAbove(root, path);
-  if (above === undefined) return false;
   try {
-    const directory = existsSync(descriptors) ? `${descriptors}/${above}` : dirname(join(root, path));
-    renameSync(join(directory, basename(path)), to);
-    return true;
+    return inDirectoryOf(root, path, (place) => renameSync(place, to));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== undefined && refusals.has(code)) return false;
     throw error;
-  } finally {
-    closeSync(above);
   }
 }
 
 function isBelowRealDirectories(root: string, path: string): boolean {
+  return inDirectoryOf(root, path, () => {});
+}
+
+/** `work` gets the path by the directory that was opened and looked at. False if a symlink leads there, or nothing does. */
+function inDirectoryOf(root: string, path: string, work: (place: string) => void): boolean {
   const above = openAbove(root, path);
   if (above === undefined) return false;
-  closeSync(above);
-  return true;
+  try {
+    const directory = existsSync(descriptors) ? `${descriptors}/${above}` : dirname(join(root, path));
+    work(join(directory, basename(path)));
+    return true;
+  } finally {
+    closeSync(above);
+  }
 }
 
 /** Opens the directory that a path is in; undefined if a symlink leads there, or there is none. */

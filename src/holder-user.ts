@@ -66,10 +66,14 @@ export async function findHolderUser(
 /** Makes the directories' modes what the layout needs, and looks whether those above them let it be. */
 export async function shieldDirectories(user: HolderUser, directories: Directories): Promise<void> {
   const { dataDir, mirrorRoot, workspaceRoot } = directories;
-  const hidden = ["indexes", "trash", "mirrors", "salvages", "dependencies"].map((name) => join(dataDir, name));
+  const hidden = ["indexes", "trash", "mirrors", "salvages"].map((name) => join(dataDir, name));
   mkdirSync(join(workspaceRoot, ".trash"), { recursive: true, mode: 0o700 });
   for (const path of [...hidden, mirrorRoot, join(workspaceRoot, ".trash")]) setMode(path, 0o700);
   setMode(workspaceRoot, 0o711);
+  // on the way to the caches of installers; what is kept there is closed by itself
+  for (const store of [join(dataDir, "dependencies"), join(workspaceRoot, ".dependencies")]) {
+    setMode(store, 0o711);
+  }
   // one for each repository
   for (const entry of readdirSync(workspaceRoot, { withFileTypes: true })) {
     if (entry.isDirectory() && !entry.name.startsWith(".")) setMode(join(workspaceRoot, entry.name), 0o711);

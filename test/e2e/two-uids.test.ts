@@ -29,14 +29,13 @@ let repositories = 0;
 let name: string;
 
 function asHolder(script: string, ...args: string[]): string {
-  const options = {
+  return execFileSync("/bin/sh", ["-c", script, "sh", ...args], {
     ...holder,
     cwd: "/",
     env: gitEnvironment,
     encoding: "utf8",
     stdio: ["ignore", "pipe", "pipe"],
-  } as const;
-  return execFileSync("/bin/sh", ["-c", script, "sh", ...args], options);
+  });
 }
 
 async function fresh(branch = "main"): Promise<ReturnType<typeof state>> {

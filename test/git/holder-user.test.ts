@@ -164,6 +164,7 @@ describe.skipIf(!isRoot)("what the holders' user leaves", () => {
       candidates: [path],
       from: target.commit,
       trustedIndex,
+      salvageIgnored: [],
       report,
       salvages: scene.bench.at("salvages/r.git"),
       limits: { fileBytes: 1e8, totalBytes: 1e9 },

@@ -16,6 +16,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Manifest, Platform } from "../../domain/dependencies.js";
 import type { DependencyOwner, SweepDependenciesRequest } from "../../ports/dependency-files.js";
 import type { RemoveDependenciesJob } from "../protocol.js";
+import { giveToHolder, holderUid } from "./holder.js";
 import { isDirectory, isThere } from "./place.js";
 import { replaceFile, syncDirectory } from "./replace-file.js";
 import { TrashBin } from "./trash.js";
@@ -34,6 +35,8 @@ const mostCaches = 16;
 
 export interface SetState {
   readonly format: typeof format;
+  /** Whose the files are: of no use under another layout. */
+  readonly uid: number;
   readonly fingerprint: string;
   readonly caller: string;
   readonly origin: string;
@@ -84,7 +87,7 @@ export function readSet(directory: string): KeptSet | undefined {
   return state && { directory, state };
 }
 
-export function writeSet(directory: string, state: Omit<SetState, "format">): void {
+export function writeSet(directory: string, state: Omit<SetState, "format" | "uid">): void {
   writeState(join(directory, stateFile), state);
   syncDirectory(directory);
 }
@@ -128,13 +131,14 @@ export function dropSet(directory: string, bin: TrashBin): void {
 export function openCache(owner: DependencyOwner): string {
   const directory = cacheDirectory(owner);
   makePassable(dirname(directory));
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const isNew = mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined;
+  if (isNew) giveToHolder(directory);
   const now = new Date();
   utimesSync(directory, now, now);
   return directory;
 }
 
-export function markCache(owner: DependencyOwner, state: Omit<SetState, "format">): void {
+export function markCache(owner: DependencyOwner, state: Omit<SetState, "format" | "uid">): void {
   writeState(`${openCache(owner)}.json`, state);
 }
 
@@ -198,6 +202,7 @@ function allSets(store: string): readonly KeptSet[] {
 
 function isFor(owner: DependencyOwner, state: SetState): boolean {
   return (
+    state.uid === holderUid() &&
     state.origin === owner.origin &&
     (owner.shared || state.caller === owner.caller) &&
     isDeepStrictEqual(state.keepPaths, owner.keepPaths)
@@ -209,8 +214,8 @@ function cacheDirectory({ store, fingerprint, caller, shared }: DependencyOwner)
   return join(store, caches, `${fingerprint}-${who}`);
 }
 
-function writeState(path: string, state: Omit<SetState, "format">): void {
-  replaceFile(path, `${JSON.stringify({ format, ...state }, null, 2)}\n`);
+function writeState(path: string, state: Omit<SetState, "format" | "uid">): void {
+  replaceFile(path, `${JSON.stringify({ format, uid: holderUid(), ...state }, null, 2)}\n`);
 }
 
 /** Undefined if there is none that this version can read. */

@@ -39,6 +39,7 @@ import {
   takeSet,
   writeSet,
 } from "./dependency-sets.js";
+import { giveToHolder } from "./holder.js";
 import { Inside } from "./inside.js";
 import { CommitFiles, manifestsIn } from "./manifests.js";
 import { findWorkspace, isDirectory, isThere } from "./place.js";
@@ -188,7 +189,9 @@ function moveIn(from: string, root: string, path: string): void {
   for (const name of path.split("/").slice(0, -1)) {
     above += `/${name}`;
     // one by one: a workspace that is gone is not made anew
-    if (!isThere(above)) mkdirSync(above);
+    if (isThere(above)) continue;
+    mkdirSync(above);
+    giveToHolder(above);
   }
   const isMoved = inDirectoryOf(root, path, (place) => renameSync(from, place));
   if (!isMoved) throw new Error(`${path} is not below real directories`);

@@ -165,6 +165,7 @@ describe.skipIf(!isRoot)("what the holders' user leaves", () => {
       from: target.commit,
       trustedIndex,
       report,
+      salvageIgnored: [],
       salvages: scene.bench.at("salvages/r.git"),
       limits: { fileBytes: 1e8, totalBytes: 1e9 },
     });

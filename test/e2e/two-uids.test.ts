@@ -105,7 +105,7 @@ describe.skipIf(!isRoot)("a lease in the two-uid layout", () => {
     );
     expect(told).toBe("Not pushed: mark\n M src/main.txt\nA  staged.txt\n?? deep/\n?? notes.txt\nuntracked mark\n");
     await server.client.releaseAndClean(restored);
-  });
+  }, 120_000);
 
   it("G4 shows its holder nothing else of the server", async () => {
     await register();

@@ -19,8 +19,13 @@ echo "$TAG 3" > staged.txt; git add staged.txt; echo "$TAG 4" >> src/main.txt; r
 mkdir -p deep/er; echo "$TAG 5" > deep/er/file; echo x > x.log; git init -q nested; echo "$TAG 6" > nested/n
 `;
 
-/** As \`persist\` of the traffic: makes a call again while what refuses it is passing. */
-export function again<T>(what: string, call: () => Promise<T>, limitMs = 120_000): Promise<T> {
+/** As `persist` of the traffic: makes a call again while what refuses it is passing. */
+export function again<T>(
+  what: string,
+  call: () => Promise<T>,
+  mayBe: readonly string[] = ["INTERNAL", "HOST_IO"],
+  limitMs = 180_000,
+): Promise<T> {
   return until(
     what,
     async () => {
@@ -28,8 +33,7 @@ export function again<T>(what: string, call: () => Promise<T>, limitMs = 120_000
         return { answer: await call() };
       } catch (error) {
         // a worker's death, or its disk's, is an error of its call, which may be made again
-        if (!isPassing(error) && !["INTERNAL", "HOST_IO", "SALVAGE_FAILED"].includes(readRefusal(error).reason))
-          throw error;
+        if (!isPassing(error) && !mayBe.includes(readRefusal(error).reason)) throw error;
         return undefined;
       }
     },
@@ -70,7 +74,7 @@ export class Trial {
     const found = await this.stage.withLane(async (lane) => {
       const salvage = await this.#salvaged(lane);
       const passed = await this.points.trace(lane.name, async () => {
-        lane.held = await this.#restore(lane, salvage, "traced");
+        lane.held = await this.#restore(lane, salvage, "traced", "full");
       });
       await this.stage.release(lane);
       return passed;
@@ -98,7 +102,7 @@ export class Trial {
     await stage.withLane(async (lane) => {
       const salvage = await this.#salvaged(lane);
       await points.arm(lane.name, point, action);
-      const answer = this.#restore(lane, salvage, point);
+      const answer = this.#restore(lane, salvage, point, action);
       answer.catch(() => {});
       await points.hit(lane.name, point);
       if (action === "kill-server") await this.#restart();
@@ -165,10 +169,12 @@ export class Trial {
     return salvages[0] as Salvage;
   }
 
-  #restore({ name }: Lane, { salvageId }: Salvage, why: string): Promise<Held> {
+  /** As one who gave a request id does, until it is answered. A disk's fault is told as such, not as the salvage's. */
+  #restore({ name }: Lane, { salvageId }: Salvage, why: string, action: Action): Promise<Held> {
     const requestId = `restore ${salvageId} ${why}`.slice(0, 100);
     const request = { repository: name, restoreSalvageId: salvageId, requestId, ttlMs: 600_000, waitMs: 30_000 };
-    return again("the salvage is restored", () => this.stage.client.acquire(request, undefined, 60_000), 180_000);
+    const mayBe = action.startsWith("kill") ? ["INTERNAL", "SALVAGE_FAILED"] : ["HOST_IO"];
+    return again("the salvage is restored", () => this.stage.client.acquire(request, undefined, 60_000), mayBe);
   }
 
   async #restart(): Promise<void> {

@@ -104,6 +104,8 @@ export async function lost(had: Belongings, { upstream, salvage }: Kept): Promis
   }
   for (const [path, { mode, ids }] of had.files) {
     const entry = entries.get(path);
+    // nothing was saved and nothing was committed: then it is what the lease began with
+    if (!salvage && had.head === "" && ids.some((id) => reached.has(id))) continue;
     if (!ids.some((id) => entry === `${mode} ${id}`))
       missing.push(`file ${JSON.stringify(path)} ${mode} ${ids[0]}: ${entry}`);
   }

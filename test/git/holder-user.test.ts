@@ -166,7 +166,7 @@ describe.skipIf(!isRoot)("what the holders' user leaves", () => {
       trustedIndex,
       salvageIgnored: [],
       report,
-      salvageIgnored: [],
+
       salvages: scene.bench.at("salvages/r.git"),
       limits: { fileBytes: 1e8, totalBytes: 1e9 },
     });

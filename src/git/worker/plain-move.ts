@@ -26,7 +26,7 @@ const mostFiles = 1_000;
 export function movePlainly(path: string, from: string, to: string): boolean {
   const index = IndexEdit.of(readFileSync(indexPath(path)));
   if (!index) return false;
-  const objects = ObjectStore.of(join(path, ".git", "objects"));
+  const objects = ObjectStore.ofWorkspace(path);
   try {
     const treeOf = (commit: string) => parseCommit(objects.read(commit, "commit")).tree;
     const isConverted = index.entriesNamed(".gitattributes").some((id) => isConverting(objects.read(id, "blob")));

@@ -59,6 +59,7 @@ async function measure(row: Row, bench: Bench): Promise<Result> {
     say(`failed: ${error instanceof Error ? error.stack : error}`);
     for (const warning of (await bench.warnings()).slice(-5)) say(`  the server warned: ${warning.slice(0, 1_000)}`);
   }
+  await bench.endRow();
   const seconds = (performance.now() - start) / 1_000;
   say(`${row.name}: ${seconds.toFixed(1)} s`);
   return { row, figures, problem, seconds };

@@ -1,7 +1,10 @@
 /**
  * Owns what the rows share: a directory, one server, the upstreams. Each is made when a row first needs it.
  *
- * Invariant: `close` ends every process that was started and removes every file that was made.
+ * Invariants:
+ * 1. `close` ends every process that was started and removes every file that was made.
+ * 2. A row that fails does not fail those after it: what could not be made is tried anew, what a row opened for itself is
+ *    closed with it, and a server that has died is replaced.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -19,7 +22,10 @@ export class Bench {
   readonly #upstreams = new Map<string, Promise<Upstream>>();
   readonly #registered = new Map<string, Promise<void>>();
   readonly #closers: (() => unknown)[] = [];
+  /** Of the row that runs. */
+  readonly #rowClosers: (() => unknown)[] = [];
   #server: Promise<ServerProcess> | undefined;
+  #servers = 0;
   #leaseholder: Promise<Leaseholder> | undefined;
 
   private constructor(sizes: Sizes, directory: string, say: (text: string) => void) {
@@ -38,12 +44,7 @@ export class Bench {
   }
 
   server(): Promise<ServerProcess> {
-    this.#server ??= (async () => {
-      this.say("starting the server");
-      const server = await ServerProcess.start(join(this.directory, "data"));
-      this.onClose(() => server.stop());
-      return server;
-    })();
+    this.#server ??= this.#startServer();
     return this.#server;
   }
 
@@ -52,18 +53,12 @@ export class Bench {
   }
 
   leaseholder(): Promise<Leaseholder> {
-    this.#leaseholder ??= (async () => {
-      const leaseholder = new Leaseholder(await this.server(), 2);
-      this.onClose(() => leaseholder.close());
-      return leaseholder;
-    })();
+    this.#leaseholder ??= this.server().then((server) => new Leaseholder(server, 2));
     return this.#leaseholder;
   }
 
   upstream(name: string, files: number): Promise<Upstream> {
-    const known = this.#upstreams.get(name) ?? this.#makeUpstream(name, files);
-    this.#upstreams.set(name, known);
-    return known;
+    return once(this.#upstreams, name, () => this.#makeUpstream(name, files));
   }
 
   /** The repository `big`, mirrored by the server. */
@@ -81,25 +76,54 @@ export class Bench {
   }
 
   register(name: string, url: string, minIdle = 0): Promise<void> {
-    const known = this.#registered.get(name) ?? this.#register(name, url, minIdle);
-    this.#registered.set(name, known);
-    return known;
+    return once(this.#registered, name, () => this.#register(name, url, minIdle));
   }
 
-  /** Closers run last first. */
-  onClose(close: () => unknown): void {
-    this.#closers.push(close);
+  /** Closers run last first, when the row has ended, however it did. */
+  onRowEnd(close: () => unknown): void {
+    this.#rowClosers.push(close);
+  }
+
+  /** To be called after each row. */
+  async endRow(): Promise<void> {
+    await this.#run(this.#rowClosers);
+    const server = await this.#server?.catch(() => undefined);
+    if (server?.isRunning) return;
+    if (server) this.say("the server has died: the next row gets another one");
+    await this.#forgetServer();
   }
 
   async close(): Promise<void> {
-    for (const close of this.#closers.splice(0).reverse()) {
+    await this.#run(this.#rowClosers);
+    await this.#forgetServer();
+    await this.#run(this.#closers);
+    await rm(this.directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  async #run(closers: (() => unknown)[]): Promise<void> {
+    for (const close of closers.splice(0).reverse()) {
       try {
         await close();
       } catch (error) {
         this.say(`could not clean up: ${error}`);
       }
     }
-    await rm(this.directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  async #startServer(): Promise<ServerProcess> {
+    this.say("starting the server");
+    const server = await ServerProcess.start(join(this.directory, `data${this.#servers++ || ""}`));
+    this.#closers.push(() => server.stop());
+    return server;
+  }
+
+  /** With all that was made there. */
+  async #forgetServer(): Promise<void> {
+    const leaseholder = await this.#leaseholder?.catch(() => undefined);
+    leaseholder?.close();
+    this.#server = undefined;
+    this.#leaseholder = undefined;
+    this.#registered.clear();
   }
 
   #makeUpstream(name: string, files: number): Promise<Upstream> {
@@ -112,4 +136,14 @@ export class Bench {
     this.say(minIdle > 0 ? `mirroring ${name} and making ${minIdle} workspaces` : `mirroring ${name}`);
     await leaseholder.register(name, url, minIdle);
   }
+}
+
+/** What was made under a name, or is being made; what could not be made is made anew. */
+function once<T>(made: Map<string, Promise<T>>, name: string, make: () => Promise<T>): Promise<T> {
+  const known = made.get(name);
+  if (known) return known;
+  const making = make();
+  made.set(name, making);
+  making.catch(() => made.delete(name));
+  return making;
 }

@@ -18,7 +18,7 @@ export const burst: Row = {
   async run(bench) {
     const { path } = await bench.upstream("small", bench.sizes.smallFiles);
     const upstream = await CountedUpstream.start(path);
-    bench.onClose(() => upstream.stop());
+    bench.onRowEnd(() => upstream.stop());
     await bench.register("burst", upstream.url, many);
     const leaseholder = await bench.leaseholder();
     const series = { many: { ms: [] as number[], fetches: [] as number[] }, few: [] as number[] };

@@ -15,11 +15,14 @@ export const cold: Row = {
   title: "Acquire that makes the first workspace",
   async run(bench) {
     const upstream = await bench.upstream("big", bench.sizes.bigFiles);
-    // of its own, so that no other row's workspace is idle
-    await bench.register("cold", `file://${upstream.path}`);
+    // of its own, so that no other row's workspace is idle; and a copy, since one upstream is one repository
+    const copy = join(bench.directory, "cold.git");
+    await git(bench.directory, ["clone", "--quiet", "--bare", "--local", upstream.path, copy]);
+    await bench.register("cold", copy);
     const leaseholder = await bench.leaseholder();
     const mirror = (await bench.server()).mirror("cold");
     const fresh = join(bench.directory, "fresh");
+    for (const made of [copy, fresh]) bench.onRowEnd(() => rm(made, { recursive: true, force: true }));
     const ours: number[] = [];
     const peers: number[] = [];
     for (const round of rounds(bench.sizes.slowRounds, seconds)) {

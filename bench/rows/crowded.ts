@@ -22,7 +22,7 @@ export const crowded: Row = {
     bench.say("starting a Postgres");
     const postgres = await startEmbeddedPostgres({ dataDir: join(bench.directory, "crowded"), log: () => {} });
     const stores: CrowdedStore[] = [];
-    bench.onClose(async () => {
+    bench.onRowEnd(async () => {
       for (const store of stores) await store.close();
       await postgres.stop();
     });

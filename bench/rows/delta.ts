@@ -24,6 +24,7 @@ export const delta: Row = {
     const leaseholder = await bench.leaseholder();
     const standing = join(bench.directory, "standing");
     const fresh = join(bench.directory, "fresh");
+    for (const made of [standing, fresh]) bench.onRowEnd(() => rm(made, { recursive: true, force: true }));
     await git(bench.directory, ["clone", "--quiet", upstream.path, standing]);
     await leaseholder.release(await leaseholder.acquire("big", true));
     const ours: number[] = [];
@@ -49,7 +50,6 @@ export const delta: Row = {
       cloned.push(await timeOf(() => git(bench.directory, ["clone", "--quiet", "--local", upstream.path, fresh])));
       await rm(fresh, { recursive: true });
     }
-    await rm(standing, { recursive: true });
     bench.say(`${steps}`);
     const what = `Acquire, ${changed} of ${upstream.files} files changed`;
     return [

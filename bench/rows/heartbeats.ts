@@ -19,14 +19,15 @@ export const heartbeats: Row = {
     await bench.register("tiny", upstream.path, callers);
     const server = await bench.server();
     const leaseholder = new Leaseholder(server, 4);
-    bench.onClose(() => leaseholder.close());
+    bench.onRowEnd(() => leaseholder.close());
     const { client } = leaseholder;
     const held = await Promise.all(Array.from({ length: callers }, () => leaseholder.acquire("tiny")));
     const beat = (caller: number) => {
       const { leaseId, token } = held[caller] as (typeof held)[number];
       return client.call(WorkspaceService.method.heartbeat, { leaseId, leaseToken: token });
     };
-    const figures = await fight(
+    bench.onRowEnd(() => Promise.all(held.map((lease) => leaseholder.release(lease))));
+    return fight(
       {
         what: `heartbeats, ${callers} callers`,
         peer: "an empty call, same server",
@@ -36,7 +37,5 @@ export const heartbeats: Row = {
       },
       bench.sizes,
     );
-    await Promise.all(held.map((lease) => leaseholder.release(lease)));
-    return figures;
   },
 };

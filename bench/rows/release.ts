@@ -19,6 +19,7 @@ export const release: Row = {
     const upstream = await bench.big();
     const leaseholder = await bench.leaseholder();
     const standing = join(bench.directory, "standing");
+    bench.onRowEnd(() => rm(standing, { recursive: true, force: true }));
     await git(bench.directory, ["clone", "--quiet", upstream.path, standing]);
     await leaseholder.release(await leaseholder.acquire("big", true));
     const ours: number[] = [];
@@ -36,7 +37,6 @@ export const release: Row = {
         }),
       );
     }
-    await rm(standing, { recursive: true });
     return [
       {
         what: `Release until clean, ${upstream.files} files`,

@@ -7,7 +7,21 @@ import { delta } from "./delta.js";
 import { emptyCall } from "./empty-call.js";
 import { heartbeats } from "./heartbeats.js";
 import { release } from "./release.js";
+import { salvage } from "./salvage.js";
+import { verification } from "./verification.js";
 import { warm } from "./warm.js";
 import { watchers } from "./watchers.js";
 
-export const rows: readonly Row[] = [warm, delta, release, cold, burst, heartbeats, emptyCall, watchers, crowded];
+export const rows: readonly Row[] = [
+  warm,
+  delta,
+  release,
+  salvage,
+  verification,
+  cold,
+  burst,
+  heartbeats,
+  emptyCall,
+  watchers,
+  crowded,
+];

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { AcquireOptions } from "../client/index.js";
 import { collectLabel } from "./arguments.js";
+import { type DependencyFlags, dependencyOptions, withDependencies } from "./dependency-options.js";
 import { parseDuration } from "./duration.js";
 import { CommandError, exitCodes } from "./exit-codes.js";
 import { changingNotice } from "./output.js";
@@ -11,7 +12,7 @@ export interface LeaseOptions extends LeaseDetails {
   readonly restoreSalvage?: string;
 }
 
-export interface LeaseDetails {
+export interface LeaseDetails extends DependencyFlags {
   readonly revision?: string;
   readonly host?: string;
   readonly holder?: string;
@@ -40,7 +41,7 @@ export function withLease(command: Command): Command {
 
 /** All but which repository. */
 export function withLeaseDetails(command: Command): Command {
-  return command
+  return withDependencies(command)
     .option("--revision <revision>", "branch, tag, ref or commit (default: the default branch)")
     .option("--holder <text>", "who works there (default: USER@host)")
     .option(
@@ -76,6 +77,7 @@ export function acquireOptions(options: LeaseOptions, defaultHolder: string): Ac
     requestId: options.requestId,
     binding: options.binding,
     restoreSalvageId: options.restoreSalvage,
+    ...dependencyOptions(options),
     ...(authorName !== undefined && authorEmail !== undefined && { author: { name: authorName, email: authorEmail } }),
   };
   const given = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));

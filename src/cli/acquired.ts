@@ -5,6 +5,7 @@ import type { Client } from "../client/index.js";
 import { acquireOptions, type LeaseOptions } from "./acquire-options.js";
 import { enumName } from "./arguments.js";
 import { withCloneProgress } from "./clone-progress.js";
+import { dependencyFacts } from "./dependency-options.js";
 import { formatDuration } from "./duration.js";
 import { defaultHolder } from "./holder.js";
 import { type OutputOptions, printFacts, printJson } from "./output.js";
@@ -23,6 +24,7 @@ export async function acquireAndPrint(client: Client, options: LeaseOptions & Ou
     ["commit", response.resolvedCommit],
     ["branch", workspace?.branch ?? ""],
     ["source", enumName(WorkspaceSource, response.source)],
+    ...dependencyFacts(response),
     ["expires in", lease?.remaining === undefined ? "" : formatDuration(durationMs(lease.remaining))],
   ]);
 }

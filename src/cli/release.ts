@@ -10,6 +10,7 @@ import { type OutputOptions, printFacts, printJson, withOutput } from "./output.
 interface ReleaseFlags extends ProofOptions, CallOptions, OutputOptions {
   readonly disposition: Exclude<keyof typeof Disposition, "UNSPECIFIED">;
   readonly waitForClean?: boolean;
+  readonly dependenciesInstalled?: boolean;
 }
 
 export function addRelease(program: Command): void {
@@ -22,6 +23,7 @@ export function addRelease(program: Command): void {
       "CLEAN",
     )
     .option("--wait-for-clean", "answer only when the workspace is clean, or its cleaning has failed")
+    .option("--dependencies-installed", "what the manifests say is installed: keep it for the next lease")
     .action(async (id: string | undefined, options: ReleaseFlags) => {
       const proof = leaseProof(id, options);
       await withClient(options, async (client) => {
@@ -29,6 +31,7 @@ export function addRelease(program: Command): void {
           ...proof,
           disposition: Disposition[options.disposition],
           waitForClean: options.waitForClean ?? false,
+          dependenciesInstalled: options.dependenciesInstalled ?? false,
         };
         const response = await client.workspaces.release(request, { timeoutMs: options.timeout });
         if (options.output === "json") return printJson(ReleaseResponseSchema, response);

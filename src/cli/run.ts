@@ -13,6 +13,7 @@ import { acquireOptions, type LeaseOptions, withLease } from "./acquire-options.
 import { withCloneProgress } from "./clone-progress.js";
 import { CommandProcess, type Forwarded, forwarded, type Outcome, signalNumber } from "./command-process.js";
 import { type ConnectionOptions, withClient, withConnection } from "./connection.js";
+import { dependencyVariables } from "./dependency-options.js";
 import { parseDuration } from "./duration.js";
 import { CommandError, runExit } from "./exit-codes.js";
 import { defaultHolder } from "./holder.js";
@@ -22,16 +23,18 @@ interface RunFlags extends LeaseOptions, ConnectionOptions {
   readonly workspaceEnv?: string;
   readonly park?: boolean;
   readonly grace: number;
+  readonly install?: string;
 }
 
 /** How long a command that lost its lease has between SIGTERM and SIGKILL, in milliseconds. */
 const killGraceMs = 5_000;
 const releaseTimeoutMs = 15_000;
 
-/** Variables that would make git in the workspace work elsewhere, and the token of somebody else's lease. */
+/** Variables that would make git in the workspace work elsewhere, the token of somebody else's lease, and what it had. */
 const hidden = [
   ...["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"],
   ...["GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "LEASEHOLD_LEASE_TOKEN"],
+  ...["LEASEHOLD_FINGERPRINT", "LEASEHOLD_DEPENDENCIES", "LEASEHOLD_DEPENDENCY_CACHE"],
 ];
 
 export function addRun(program: Command, exit: (code: number) => void): void {
@@ -50,6 +53,10 @@ export function addRun(program: Command, exit: (code: number) => void): void {
       0,
     )
     .option("--park", "leave the files as they are for the next use of --binding, instead of cleaning them")
+    .option(
+      "--install <command>",
+      "what a shell runs first unless the dependencies are READY; they are kept if it succeeds; needs --keep-path",
+    )
     .action(async (words: string[], options: RunFlags) => {
       if (options.park && options.binding === undefined) {
         throw new CommandError("--park needs --binding", runExit.failed);
@@ -60,6 +67,12 @@ export function addRun(program: Command, exit: (code: number) => void): void {
 
 async function run(client: Client, words: readonly string[], options: RunFlags): Promise<number> {
   const [command = "", ...args] = words;
+  if (options.install !== undefined && !options.keepPath?.length) {
+    throw new CommandError(
+      "--install needs --keep-path: without one, nothing of it would be there next time",
+      runExit.failed,
+    );
+  }
   const signals = new SignalInbox();
   try {
     const lease = await acquire(client, options, signals);
@@ -67,19 +80,9 @@ async function run(client: Client, words: readonly string[], options: RunFlags):
     let status: number = runExit.failed;
     try {
       requireLocal(lease);
-      const child = new CommandProcess({
-        command,
-        args,
-        directory: lease.path,
-        environment: environmentOf(lease, options.workspaceEnv),
-      });
-      signals.deliver((signal) => child.forward(signal));
-      const killed = () => void stop(child, lease);
-      lease.signal.addEventListener("abort", killed);
-      if (lease.signal.aborted) killed();
-      const outcome = await child.outcome;
-      lease.signal.removeEventListener("abort", killed);
-      status = statusOf(outcome, command);
+      const environment = environmentOf(lease, options.workspaceEnv);
+      status = await install(lease, signals, environment, options.install);
+      if (status === 0) status = await runIn(lease, signals, environment, command, args);
     } finally {
       // From here on signals are taken, and change nothing: giving back is short, and must be done.
       signals.deliver(() => undefined);
@@ -89,6 +92,44 @@ async function run(client: Client, words: readonly string[], options: RunFlags):
   } finally {
     signals.close();
   }
+}
+
+/** Runs what installs the dependencies if they are not there, and has them kept. Answers 0 if the command may run. */
+async function install(
+  lease: Lease,
+  signals: SignalInbox,
+  environment: NodeJS.ProcessEnv,
+  line: string | undefined,
+): Promise<number> {
+  if (line === undefined || lease.dependencies?.state === "READY") return 0;
+  const status = await runIn(lease, signals, environment, "/bin/sh", ["-c", line]);
+  if (status !== 0) return status;
+  // one that came when the installation had ended just then is for the command
+  if (signals.first !== undefined) return runExit.signal + signalNumber(signals.first);
+  try {
+    await lease.heartbeat({ dependenciesInstalled: true });
+  } catch (error) {
+    if (!lease.signal.aborted) notice(`the dependencies will not be kept: ${(error as Error).message}`);
+  }
+  return 0;
+}
+
+/** Answers the command's status. */
+async function runIn(
+  lease: Lease,
+  signals: SignalInbox,
+  environment: NodeJS.ProcessEnv,
+  command: string,
+  args: readonly string[],
+): Promise<number> {
+  const child = new CommandProcess({ command, args, directory: lease.path, environment });
+  signals.deliver((signal) => child.forward(signal));
+  const killed = () => void stop(child, lease);
+  lease.signal.addEventListener("abort", killed);
+  if (lease.signal.aborted) killed();
+  const outcome = await child.outcome;
+  lease.signal.removeEventListener("abort", killed);
+  return statusOf(outcome, command);
 }
 
 /** The lease; undefined if a signal came before there was one. */
@@ -132,6 +173,7 @@ function environmentOf(lease: Lease, workspaceEnv: string | undefined): NodeJS.P
     LEASEHOLD_LEASE_ID: lease.leaseId,
     LEASEHOLD_FENCE: String(lease.fence),
     LEASEHOLD_COMMIT: lease.commit,
+    ...dependencyVariables(lease.response),
     ...(workspaceEnv !== undefined && { [workspaceEnv]: lease.path }),
   };
 }

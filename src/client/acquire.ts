@@ -41,6 +41,12 @@ export interface AcquireOptions {
   readonly restoreSalvageId?: string;
   /** A key of yours that brings you back to the same workspace: what was parked under it comes back as it was left. */
   readonly binding?: string;
+  /** Files of the commit that say what is to be installed: paths, globs, or `auto`. Without them, the answer says nothing of dependencies. */
+  readonly dependencyManifests?: readonly string[];
+  /** What else the dependencies depend on; goes into the fingerprint. Not for secrets. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Ignored paths that are to survive between leases that ask for the same, such as `node_modules`. */
+  readonly keepPaths?: readonly string[];
   /** Unique per intended lease; without it, a random one. Give one to get the same lease again after your own restart. */
   readonly requestId?: string;
   /** Gives up acquiring. Says nothing of the lease once there is one. */
@@ -80,7 +86,7 @@ export async function acquire(service: RawClient<typeof WorkspaceService>, optio
 
 function requestOf(options: AcquireOptions): AcquireRequest {
   const { repository, revision = "", host = "", holder = "", labels = {}, branch = "", author } = options;
-  const { restoreSalvageId = "", binding = "" } = options;
+  const { restoreSalvageId = "", binding = "", dependencyManifests = [], environment = {}, keepPaths = [] } = options;
   const request = create(AcquireRequestSchema, {
     requestId: options.requestId ?? randomUUID(),
     repository,
@@ -91,6 +97,9 @@ function requestOf(options: AcquireOptions): AcquireRequest {
     branch,
     restoreSalvageId,
     binding,
+    dependencyManifests: [...dependencyManifests],
+    environment,
+    keepPaths: [...keepPaths],
     ...(options.ttlMs !== undefined && { ttl: durationFromMs(options.ttlMs) }),
     ...(options.waitMs !== undefined && { wait: durationFromMs(options.waitMs) }),
     ...(options.maxStalenessMs !== undefined && { maxStaleness: durationFromMs(options.maxStalenessMs) }),

@@ -44,6 +44,8 @@ export interface LeaseProof {
 
 export interface HeartbeatCallOptions extends LeaseProof {
   readonly ttlMs?: number;
+  /** As in `ReleaseOptions`. */
+  readonly dependenciesInstalled?: boolean;
   /** 10,000 unless given. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
@@ -99,7 +101,8 @@ export class Client implements Disposable {
     const { response, deadline } = await this.acquireOnly(options);
     const proof = { leaseId: response.lease?.leaseId ?? "", token: response.leaseToken };
     const lease = new Lease(response, deadline, options.graceMs ?? 0, {
-      renew: (timeoutMs, ttlMs) => this.#renew({ ...proof, timeoutMs, ...(ttlMs !== undefined && { ttlMs }) }),
+      renew: (timeoutMs, ttlMs, dependenciesInstalled = false) =>
+        this.#renew({ ...proof, timeoutMs, dependenciesInstalled, ...(ttlMs !== undefined && { ttlMs }) }),
       release: (releaseOptions) => this.release({ ...proof, ...releaseOptions }),
       ended: (ended) => this.#leases.delete(ended),
     });
@@ -118,10 +121,15 @@ export class Client implements Disposable {
 
   /** Renews a lease once. */
   async heartbeat(options: HeartbeatCallOptions): Promise<HeartbeatResponse> {
-    const { leaseId, token, ttlMs, timeoutMs = 10_000, signal } = options;
+    const { leaseId, token, ttlMs, dependenciesInstalled = false, timeoutMs = 10_000, signal } = options;
     try {
       return await this.#renewals.heartbeat(
-        { leaseId, leaseToken: token, ...(ttlMs !== undefined && { ttl: durationFromMs(ttlMs) }) },
+        {
+          leaseId,
+          leaseToken: token,
+          dependenciesInstalled,
+          ...(ttlMs !== undefined && { ttl: durationFromMs(ttlMs) }),
+        },
         { timeoutMs: timeout(timeoutMs), ...(signal && { signal }) },
       );
     } catch (error) {
@@ -132,11 +140,12 @@ export class Client implements Disposable {
   /** Ends a lease; tried again while no server answers. */
   release(options: LeaseProof & ReleaseOptions): Promise<ReleaseResponse> {
     const { leaseId, token, disposition = "CLEAN", waitForClean = false, timeoutMs = 30_000 } = options;
+    const { dependenciesInstalled = false } = options;
     const signal = this.#open(options.signal);
     const deadline = performance.now() + timeoutMs;
     const attempt = () =>
       this.workspaces.release(
-        { leaseId, leaseToken: token, disposition: Disposition[disposition], waitForClean },
+        { leaseId, leaseToken: token, disposition: Disposition[disposition], waitForClean, dependenciesInstalled },
         { timeoutMs: timeout(deadline - performance.now()), signal },
       );
     return persist(attempt, { signal, deadline, retryMs: timeoutMs, connectMs: timeoutMs });

@@ -39,6 +39,6 @@ export {
   type StatusName,
   UnreachableError,
 } from "./error.js";
-export { Lease, type ReleaseOptions } from "./lease.js";
+export { Lease, type LeaseDependencies, type LeaseHeartbeatOptions, type ReleaseOptions } from "./lease.js";
 export type { Protocol, TlsOptions } from "./transport.js";
 export type { WatchItem, WatchOptions } from "./watch.js";

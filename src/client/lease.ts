@@ -8,6 +8,7 @@
 import type { Workspace } from "../../gen/leasehold/v1/workspace_pb.js";
 import {
   type AcquireResponse,
+  DependencyState,
   type ReleaseResponse,
   WorkspaceSource,
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
@@ -22,15 +23,41 @@ export interface ReleaseOptions {
   readonly disposition?: "CLEAN" | "DISCARD" | "PARK";
   /** Answer only when the workspace is clean, or its cleaning has failed. */
   readonly waitForClean?: boolean;
+  /** The dependencies are installed as the commit's manifests say: the paths to keep are kept. */
+  readonly dependenciesInstalled?: boolean;
   /** How long all attempts together may take; 30,000 unless given. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
 
+export interface LeaseHeartbeatOptions {
+  readonly ttlMs?: number;
+  readonly dependenciesInstalled?: boolean;
+  readonly timeoutMs?: number;
+}
+
+/** What is there of a workspace's dependencies. */
+export interface LeaseDependencies {
+  /** Over manifests, platform and `environment`, in hexadecimal digits. */
+  readonly fingerprint: string;
+  /** READY: nothing needs to be installed. MISSING, CHANGED: it does; CHANGED: there was something for another fingerprint. */
+  readonly state: keyof typeof DependencyState;
+  readonly changedManifests: readonly string[];
+  /** A directory, on `host`, for an installer's own cache. */
+  readonly cachePath: string;
+}
+
+function dependenciesOf({ dependencies }: AcquireResponse): LeaseDependencies | undefined {
+  if (dependencies === undefined) return undefined;
+  const { fingerprint, changedManifests, cachePath } = dependencies;
+  const state = (DependencyState[dependencies.state] ?? "UNSPECIFIED") as keyof typeof DependencyState;
+  return { fingerprint, state, changedManifests, cachePath };
+}
+
 /** What a lease needs of the client that made it. */
 export interface LeaseCalls {
   /** Renews; answers what remains, in milliseconds. */
-  readonly renew: (timeoutMs: number, ttlMs?: number) => Promise<number>;
+  readonly renew: (timeoutMs: number, ttlMs?: number, dependenciesInstalled?: boolean) => Promise<number>;
   readonly release: (options: ReleaseOptions) => Promise<ReleaseResponse>;
   /** The lease needs the client no longer. */
   readonly ended: (lease: Lease) => void;
@@ -52,6 +79,8 @@ export class Lease implements AsyncDisposable {
   readonly workspace: Workspace;
   /** Where the workspace came from. */
   readonly source: keyof typeof WorkspaceSource;
+  /** What is there of the dependencies; undefined where no manifests were given. */
+  readonly dependencies: LeaseDependencies | undefined;
   /** The server's whole answer. */
   readonly response: AcquireResponse;
   readonly #calls: LeaseCalls;
@@ -70,6 +99,7 @@ export class Lease implements AsyncDisposable {
     this.commit = lease.commit;
     this.workspace = workspace;
     this.source = (WorkspaceSource[response.source] ?? "UNSPECIFIED") as keyof typeof WorkspaceSource;
+    this.dependencies = dependenciesOf(response);
     this.response = response;
     this.#calls = calls;
     this.#heartbeat = new Heartbeat({
@@ -93,11 +123,15 @@ export class Lease implements AsyncDisposable {
     return this.signal.aborted ? 0 : Math.max(0, this.#heartbeat.deadline - performance.now());
   }
 
-  /** Renews now, besides the renewals that happen by themselves; `ttlMs` is kept by those that follow. */
-  async heartbeat(options: { readonly ttlMs?: number; readonly timeoutMs?: number } = {}): Promise<void> {
+  /**
+   * Renews now, besides the renewals that happen by themselves; `ttlMs` is kept by those that follow.
+   * `dependenciesInstalled`: as in `ReleaseOptions`, also if the lease then expires.
+   */
+  async heartbeat(options: LeaseHeartbeatOptions = {}): Promise<void> {
     this.signal.throwIfAborted();
     const sentAt = performance.now();
-    this.#heartbeat.confirm(sentAt, await this.#calls.renew(options.timeoutMs ?? 10_000, options.ttlMs));
+    const { timeoutMs = 10_000, ttlMs, dependenciesInstalled } = options;
+    this.#heartbeat.confirm(sentAt, await this.#calls.renew(timeoutMs, ttlMs, dependenciesInstalled));
   }
 
   /**

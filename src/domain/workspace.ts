@@ -45,6 +45,8 @@ export interface Workspace {
   readonly idleTime?: Date;
   /** When it was last proven pristine; unset while its files are, or may have been, in a holder's hands since. */
   readonly verifyTime?: Date;
+  /** Of the dependencies of its live lease; unset or empty where it asked for none. */
+  readonly fingerprint?: string;
   readonly lease?: Lease;
   /** The key of a caller that it comes back to; empty without one. */
   readonly binding: string;

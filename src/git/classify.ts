@@ -64,6 +64,7 @@ function classifyFault(fault: Fault, subject: CallSubject): Failure {
     });
   }
   if (fault.kind === "salvage-not-found") return fail("SALVAGE_NOT_FOUND", fault.message);
+  if (fault.kind === "obstructed") return fail("HOST_IO", fault.message);
   if (isDisk(fault, subject)) return fail("HOST_IO", "this host's disk failed or is full");
   if (subject.url === undefined) return fail("INTERNAL", "internal error");
   if (fault.kind === "upstream-denied" || deniedNumbers.has(fault.errno ?? 0) || deniedTexts.test(fault.message)) {

@@ -32,7 +32,7 @@ export interface Lanes {
 export interface Timeouts {
   /** `resolve`, `inspectMirror`: default 1 minute. */
   readonly questionMs: number;
-  /** `prepareWorkspace`, `cleanWorkspace`, `discardWorkspace`: default 15 minutes. */
+  /** `checkMirror`, `prepareWorkspace`, `cleanWorkspace`, `discardWorkspace`: default 15 minutes. */
   readonly filesMs: number;
   /** `emptyTrash`: default 1 hour. */
   readonly trashMs: number;
@@ -44,15 +44,19 @@ export interface GitEngineOptions {
   readonly log?: (fields: object, message: string) => void;
   readonly lanes?: Partial<Lanes>;
   readonly timeouts?: Partial<Timeouts>;
+  /** Whose the workspaces are. Unset: our own user's. */
+  readonly holder?: { readonly uid: number; readonly gid: number };
 }
 
 export function createGitEngine(options: GitEngineOptions): GitEngine {
   const lanes: Lanes = { upstream: 8, local: cpus().length + 1, question: 2, ...options.lanes };
   const timeouts: Timeouts = { questionMs: 60_000, filesMs: 15 * 60_000, trashMs: 3_600_000, ...options.timeouts };
   const log = options.log ?? (() => {});
+  const holder = options.holder && `${options.holder.uid}:${options.holder.gid}`;
   const pool = (size: number, keep: number, more: { maxCalls?: number } = {}): WorkerPool =>
-    new WorkerPool({ entry: options.workerEntry, size, keep, log, ...more });
-  const upstream = pool(lanes.upstream, 0);
+    new WorkerPool({ entry: options.workerEntry, holder, size, keep, log, ...more });
+  // one stays warm: a fetch that has nothing else to do costs less than starting a process does
+  const upstream = pool(lanes.upstream, 1);
   const local = pool(lanes.local, 1);
   const question = pool(lanes.question, 1);
   // A process that has read a pack before goes on serving it from memory, whatever became of the file.
@@ -120,11 +124,13 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
       return refs;
     },
 
+    checkMirror: (path) => run(local, "checkMirror", path, { deadlineMs: timeouts.filesMs }),
+
     resolve: (mirror, revision) =>
       run(question, "resolve", { mirror, revision }, { deadlineMs: timeouts.questionMs }, { revision }),
 
     listWorkspaces,
-    workspaceExists,
+    workspaceExists: (path) => workspaceExists(path, options.holder?.uid ?? process.geteuid?.()),
 
     prepareWorkspace: (request) => run(local, "prepareWorkspace", request, { deadlineMs: timeouts.filesMs }),
     refreshWorkspace: (request) => run(local, "refreshWorkspace", request, { deadlineMs: timeouts.filesMs }),
@@ -132,7 +138,10 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     discardWorkspace: (request) => run(local, "discardWorkspace", request, { deadlineMs: timeouts.filesMs }),
 
     verifyWorkspace: (request) => run(local, "verifyWorkspace", request, { deadlineMs: timeouts.filesMs }),
-    findStragglers: (request) => run(local, "findStragglers", request, { deadlineMs: timeouts.questionMs }),
+    findStragglers: (request) => {
+      const own = [process.pid, ...[upstream, local, question, inspection, trash].flatMap((lane) => lane.pids)];
+      return run(local, "findStragglers", { ...request, own }, { deadlineMs: timeouts.questionMs });
+    },
 
     salvageWork: (request) =>
       salvageTurns.share(request.salvages, () => run(local, "salvageWork", request, { deadlineMs: timeouts.filesMs })),
@@ -144,6 +153,14 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
       salvageTurns.alone(salvages, () =>
         run(local, "discardSalvage", { salvages, ref }, { deadlineMs: timeouts.filesMs }),
       ),
+
+    selectManifests: (request) => run(question, "selectManifests", request, { deadlineMs: timeouts.questionMs }),
+    workspaceFingerprint: (request) => run(local, "workspaceFingerprint", request, { deadlineMs: timeouts.filesMs }),
+    keepDependencies: (request) => run(local, "keepDependencies", request, { deadlineMs: timeouts.filesMs }),
+    placeDependencies: (request) => run(local, "placeDependencies", request, { deadlineMs: timeouts.filesMs }),
+    sweepDependencies: (request) => run(local, "sweepDependencies", request, { deadlineMs: timeouts.filesMs }),
+    removeDependencies: (store, directory) =>
+      run(local, "removeDependencies", { store, trash: directory }, { deadlineMs: timeouts.filesMs }),
 
     emptyTrash: (directory) => run(trash, "emptyTrash", directory, { deadlineMs: timeouts.trashMs }),
 

@@ -5,9 +5,18 @@
  * 1. One call at a time per worker; every `call` is answered by one `started` and then one `done` or `failed`.
  * 2. What goes over is plain data that the structured clone can carry.
  */
+import type { Dependencies, Manifest } from "../domain/dependencies.js";
 import type { MirrorProgress } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
 import type { Verification } from "../domain/verification.js";
+import type {
+  KeepDependenciesRequest,
+  KeepOutcome,
+  PlaceDependenciesRequest,
+  SelectManifestsRequest,
+  SweepDependenciesRequest,
+  WorkspaceFingerprintRequest,
+} from "../ports/dependency-files.js";
 import type {
   CleanOutcome,
   CleanWorkspaceRequest,
@@ -26,6 +35,9 @@ import type {
 
 /** What the names of workers' home directories begin with. */
 export const homePrefix = "leasehold-worker-";
+
+/** The variable in a worker's environment that names the holder's user as `UID:GID`. */
+export const holderVariable = "LEASEHOLD_WORKER_HOLDER";
 
 /** How a worker reaches an upstream. */
 export interface UpstreamAccess {
@@ -49,9 +61,19 @@ export interface ResolveJob {
   readonly revision: string;
 }
 
+export interface RemoveDependenciesJob {
+  readonly store: string;
+  readonly trash: string;
+}
+
 export interface DiscardSalvageJob {
   readonly salvages: string;
   readonly ref: string;
+}
+
+export interface FindStragglersJob extends FindStragglersRequest {
+  /** Processes of the server's own, which do not count. */
+  readonly own: readonly number[];
 }
 
 /** Everything that a worker can do, by name. */
@@ -59,16 +81,23 @@ export interface Operations {
   cloneMirror(job: CloneMirrorJob, report: (progress: MirrorProgress) => void): Promise<MirrorRefs>;
   fetchMirror(job: FetchMirrorJob): Promise<MirrorRefs>;
   inspectMirror(path: string): Promise<MirrorRefs | undefined>;
+  checkMirror(path: string): Promise<boolean>;
   resolve(job: ResolveJob): Promise<Resolved>;
   prepareWorkspace(job: PrepareWorkspaceRequest): Promise<void>;
   refreshWorkspace(job: RefreshWorkspaceRequest): Promise<"ready" | "broken">;
   cleanWorkspace(job: CleanWorkspaceRequest): Promise<CleanOutcome>;
   verifyWorkspace(job: VerifyWorkspaceRequest): Promise<Verification>;
-  findStragglers(job: FindStragglersRequest): Promise<readonly Straggler[]>;
+  findStragglers(job: FindStragglersJob): Promise<readonly Straggler[]>;
   discardWorkspace(job: DiscardWorkspaceRequest): Promise<CleanOutcome>;
   salvageWork(job: SalvageRequest): Promise<SalvageOutcome>;
   restoreSalvage(job: RestoreSalvageRequest): Promise<void>;
   discardSalvage(job: DiscardSalvageJob): Promise<void>;
+  selectManifests(job: SelectManifestsRequest): Promise<readonly Manifest[]>;
+  workspaceFingerprint(job: WorkspaceFingerprintRequest): Promise<string>;
+  keepDependencies(job: KeepDependenciesRequest): Promise<KeepOutcome>;
+  placeDependencies(job: PlaceDependenciesRequest): Promise<Dependencies>;
+  sweepDependencies(job: SweepDependenciesRequest): Promise<number>;
+  removeDependencies(job: RemoveDependenciesJob): Promise<void>;
   emptyTrash(trash: string): Promise<void>;
 }
 
@@ -95,6 +124,7 @@ export type WorkerMessage =
 export interface Fault {
   /** Set where the worker knows the kind of fault; otherwise the rest is judged. */
   readonly kind?:
+    | "obstructed"
     | "salvage-not-found"
     | "revision-not-found"
     | "revision-ambiguous"

@@ -12,6 +12,7 @@
 import type { MirrorProgress, ObjectStorage } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
 import type { Verification } from "../domain/verification.js";
+import type { DependencyFiles } from "./dependency-files.js";
 
 /** How to authenticate against an upstream. Read from the server's configuration right before use. */
 export interface UpstreamCredential {
@@ -104,6 +105,8 @@ export interface CleanWorkspaceRequest extends WorkspaceIdentity {
   readonly target: CheckoutTarget;
   /** Refuse to destroy work that exists nowhere else: answer `unsaved` and leave everything in place. */
   readonly guardWork: boolean;
+  /** Salvage has just compared the files, and verification will: they need not be compared in between. Default false. */
+  readonly comparedBefore?: boolean;
   /** Use nothing of what is there: all of it goes into the trash, and a fresh clone takes its place. Default false. */
   readonly fromScratch?: boolean;
 }
@@ -138,7 +141,9 @@ export interface FindStragglersRequest {
 export type CleanOutcome =
   | { readonly kind: "clean"; readonly recreated: boolean }
   /** `detail` says what work was found, in words. The files are where `path` in the answer says, `.git` as the holder left it. */
-  | { readonly kind: "unsaved"; readonly path: string; readonly detail: string };
+  | { readonly kind: "unsaved"; readonly path: string; readonly detail: string }
+  /** What stands there refuses to go, and would again: `detail` says what and why. The files are at `path`, perhaps partly cleaned. */
+  | { readonly kind: "obstructed"; readonly path: string; readonly detail: string };
 
 export interface DiscardWorkspaceRequest {
   readonly mirror: string;
@@ -201,7 +206,7 @@ export interface RestoreSalvageRequest {
   readonly path: string;
 }
 
-export interface GitEngine {
+export interface GitEngine extends DependencyFiles {
   /** Saves all work in a workspace that exists nowhere else: files, index, commits, stashes, nested repositories. Changes nothing in it. */
   salvageWork(request: SalvageRequest): Promise<SalvageOutcome>;
   /** Brings a salvage back. Fails with SALVAGE_NOT_FOUND. */
@@ -214,6 +219,11 @@ export interface GitEngine {
   fetchMirror(request: FetchMirrorRequest): Promise<MirrorRefs>;
   /** Whether a whole, readable mirror is at `path`. Reads its refs and default branch. Undefined if not. */
   inspectMirror(path: string): Promise<MirrorRefs | undefined>;
+  /**
+   * Whether the mirror's object files are as they came from the upstream, as far as size, permissions and time tell; those
+   * whose time differs are read. Holders of the same user can write into files that their workspaces share with it.
+   */
+  checkMirror(path: string): Promise<boolean>;
   /** Finds what `revision` names; empty is the default branch. */
   resolve(mirror: string, revision: string): Promise<Resolved>;
   /** Directories two levels below `root` (repository, workspace), without those that begin with a dot: what may be workspaces. */

@@ -8,6 +8,7 @@
  * 3. The database's clock alone decides.
  * 4. Fails with DATABASE_UNAVAILABLE when the database cannot be reached; then the outcome is unknown and the call may be made again.
  */
+import type { Dependencies, DependencyWish } from "../domain/dependencies.js";
 import type { FailureRecord } from "../domain/failure.js";
 import type { Lease, LeaseEndReason, LeaseKey } from "../domain/lease.js";
 import type { Verification } from "../domain/verification.js";
@@ -26,6 +27,8 @@ export interface TicketSpec {
   readonly binding: string;
   /** Brings this salvage back to the workspace. */
   readonly restore?: SalvageWish;
+  /** `caller`: who may have what was kept. */
+  readonly dependencies?: DependencyWish & { readonly caller: string };
   /** Whether it may wait for a workspace. */
   readonly mayWait: boolean;
 }
@@ -120,6 +123,15 @@ export interface Grant {
   readonly lostSalvageId: string;
   readonly fetchTime?: Date;
   readonly timings: readonly Timing[];
+  /** Unset where none were asked for. */
+  readonly dependencies?: Dependencies;
+}
+
+/** A grant as its holder is told it. */
+export function withDependencies(grant: Grant, dependencies: Dependencies): Grant {
+  const { fingerprint, state, changedManifests, cachePath } = dependencies;
+  const workspace = grant.lease.endTime ? grant.workspace : { ...grant.workspace, fingerprint };
+  return { ...grant, workspace, dependencies: { fingerprint, state, changedManifests, cachePath } };
 }
 
 export type TicketOutcome =

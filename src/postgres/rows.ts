@@ -45,6 +45,8 @@ export interface WorkspaceRow {
   idle_time: Date | null;
   verify_time: Date | null;
   binding: string;
+  /** Not of grants. */
+  fingerprint?: string;
 }
 
 export interface RepositoryRow {
@@ -136,6 +138,7 @@ export function toWorkspace(row: WorkspaceRow, lease?: Lease): Workspace {
     createTime: row.create_time,
     ...(row.idle_time ? { idleTime: row.idle_time } : {}),
     ...(row.verify_time ? { verifyTime: row.verify_time } : {}),
+    ...(row.fingerprint ? { fingerprint: row.fingerprint } : {}),
     ...(lease ? { lease } : {}),
   };
 }

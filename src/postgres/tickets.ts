@@ -1,19 +1,21 @@
 /** Implements the port's `TicketDesk` and `TicketBoard` over migrations/0004_tickets.sql. */
 import { randomUUID } from "node:crypto";
+import type { LeaseDependencies } from "../domain/dependencies.js";
 import type { FailureRecord } from "../domain/failure.js";
 import type { LeaseKey } from "../domain/lease.js";
-import type {
-  ActivateRequest,
-  Grant,
-  GrantOutcome,
-  GrantRequest,
-  OpenedTicket,
-  OpenTicket,
-  Ticket,
-  TicketBoard,
-  TicketDesk,
-  TicketOutcome,
-  TicketSpec,
+import {
+  type ActivateRequest,
+  type Grant,
+  type GrantOutcome,
+  type GrantRequest,
+  type OpenedTicket,
+  type OpenTicket,
+  type Ticket,
+  type TicketBoard,
+  type TicketDesk,
+  type TicketOutcome,
+  type TicketSpec,
+  withDependencies,
 } from "../ports/lease-store.js";
 import { integers, type Json, only, run, type Sql } from "./client.js";
 import type { Identity } from "./identity.js";
@@ -120,7 +122,7 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
   async activate(request: ActivateRequest): Promise<Grant | undefined> {
     const { ticketId, key, commit, head, refsVersion, source, fetchTime, timings } = request;
     return this.#readGrant(
-      () => this.#sql<(WorkspaceRow & LeaseRow)[]>`
+      () => this.#sql<GrantedRow[]>`
         select * from activate_ticket(${String(this.#identity.ownerId)}, ${String(ticketId)}, ${workspaceNumber(key.workspaceId)},
           ${String(key.fence)}, ${commit}, ${head}, ${String(refsVersion)}, ${source}, ${fetchTime ?? null},
           ${this.#sql.json(timings as unknown as Json)})`,
@@ -141,24 +143,29 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
 
   #grantOf(ticketId: bigint): Promise<Grant | undefined> {
     return this.#readGrant(
-      () => this.#sql<(WorkspaceRow & LeaseRow)[]>`
-        select * from grant_rows
+      () => this.#sql<GrantedRow[]>`
+        select g.*, (select l.dependencies from leases l where l.workspace_id = g.id and l.fence = g.lease_fence) as dependencies
+          from grant_rows g
          where id = (select t.workspace_id from tickets t where t.id = ${String(ticketId)})
            and lease_fence = (select t.fence from tickets t where t.id = ${String(ticketId)})`,
     );
   }
 
   /** What remains was read somewhere between the question and the answer: the whole of it is taken off, so that no holder hopes too long. */
-  async #readGrant(statement: () => PromiseLike<(WorkspaceRow & LeaseRow)[]>): Promise<Grant | undefined> {
+  async #readGrant(statement: () => PromiseLike<GrantedRow[]>): Promise<Grant | undefined> {
     let asked = 0;
     const [row] = await run(() => {
       asked = performance.now();
       return statement();
     });
     if (!row) return undefined;
-    return toGrant({ ...row, remaining_ms: Math.max(row.remaining_ms - (performance.now() - asked), 0) });
+    const grant = toGrant({ ...row, remaining_ms: Math.max(row.remaining_ms - (performance.now() - asked), 0) });
+    return row.dependencies ? withDependencies(grant, row.dependencies) : grant;
   }
 }
+
+/** `dependencies`: not right after the lease was born; who made it knows them. */
+type GrantedRow = WorkspaceRow & LeaseRow & { readonly dependencies?: LeaseDependencies | null };
 
 interface GrantRow {
   outcome: GrantOutcome["kind"];

@@ -12,9 +12,10 @@ import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import type { Failure } from "../domain/failure.js";
 import type { Log } from "../log.js";
-import { type Arrival, arrivalKey, Delivery } from "./call.js";
+import { type Arrival, arrivalKey, Delivery, type ListenSide } from "./call.js";
+import { DirectCalls, type EnvelopeStream } from "./direct-calls.js";
 import { completed } from "./framework-errors.js";
-import type { NodeHandler, NodeRequest, NodeResponse } from "./listener.js";
+import type { NodeHandler, NodeRequest, NodeResponse, StreamHandler } from "./listener.js";
 import { toUniversalRequest } from "./node-request.js";
 import { PeerGone, writeResponse } from "./node-response.js";
 import { requestIdHeader, requestIdOf } from "./request-id.js";
@@ -23,6 +24,8 @@ import { answerUnknownMethod, isCall } from "./unknown-method.js";
 
 export interface AdapterOptions {
   readonly routes: (router: ConnectRouter) => void;
+  /** Streams that may be served without connect; `routes` has them as well. */
+  readonly envelopeStreams: readonly EnvelopeStream[];
   readonly interceptors: Interceptor[];
   /** Largest message that is read, after decompression. */
   readonly readMaxBytes: number;
@@ -37,15 +40,13 @@ export interface AdapterOptions {
   readonly log: Log;
 }
 
-/** What an adapter knows of the listen address that a request came to. */
-export type ListenSide = Pick<Arrival, "transport" | "listenHost">;
-
 export class Adapter {
   readonly #options: AdapterOptions;
   readonly #handlers = new Map<string, UniversalHandler>();
   /** Calls that expect one answer, and calls that stream. */
   readonly unary = new RunningCalls();
   readonly streams = new RunningCalls();
+  readonly #direct: DirectCalls;
 
   constructor(options: AdapterOptions) {
     this.#options = options;
@@ -59,6 +60,13 @@ export class Adapter {
     });
     options.routes(router);
     for (const handler of router.handlers) this.#handlers.set(handler.requestPath, handler);
+    const onUnread = (path: string, arrival: Arrival, failure: Failure) => this.#noteUnread(path, arrival, failure);
+    this.#direct = new DirectCalls({ ...options, unary: this.unary, streams: this.streams, onUnread });
+  }
+
+  /** Takes the HTTP/2 streams of one listen address that need not be requests first. */
+  streamHandlerFor(side: ListenSide): StreamHandler {
+    return (stream, headers) => this.#direct.take(stream, headers, side);
   }
 
   /** The request listener of one listen address. */
@@ -73,7 +81,7 @@ export class Adapter {
   }
 
   async #handle(request: NodeRequest, response: NodeResponse, side: ListenSide): Promise<void> {
-    const { other, log } = this.#options;
+    const { other } = this.#options;
     const handler = this.#handlers.get((request.url ?? "").split("?", 1)[0] ?? "");
     const kind = handler?.method.methodKind;
     if (kind !== "bidi_streaming") this.#limit(response, () => hasArrived(request));
@@ -83,14 +91,15 @@ export class Adapter {
     response.once("close", () => delivery.lost());
     const arrival: Arrival = { ...side, time: performance.now(), delivery };
     const universal = toUniversalRequest(request, response, createContextValues().set(arrivalKey, arrival));
-    const note = ({ reason, code }: Failure) =>
-      log.info(
-        { method: handler.requestPath.slice(1), code, reason, duration_ms: performance.now() - arrival.time },
-        "call failed unread",
-      );
+    const note = (failure: Failure) => this.#noteUnread(handler.requestPath, arrival, failure);
     const answer = await handler(universal);
     if (kind === "unary") this.#limit(response, () => false);
     await writeResponse(completed(answer, note), response, delivery);
+  }
+
+  #noteUnread(path: string, arrival: Arrival, { reason, code }: Failure): void {
+    const line = { method: path.slice(1), code, reason, duration_ms: performance.now() - arrival.time };
+    this.#options.log.info(line, "call failed unread");
   }
 
   /** Invariant 3: after the time has passed, the call ends unless `isDone`. */

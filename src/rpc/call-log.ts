@@ -6,7 +6,9 @@
  *    they look like such, so that a secret in the wrong field is not logged.
  * 2. The cause of an INTERNAL failure is logged here and told nowhere else.
  */
+import type { DescMethod } from "@bufbuild/protobuf";
 import type { Interceptor, StreamRequest, UnaryRequest } from "@connectrpc/connect";
+import { WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import type { Failure } from "../domain/failure.js";
 import { parseLeaseId } from "../domain/lease.js";
 import type { Log } from "../log.js";
@@ -18,10 +20,12 @@ type Request = UnaryRequest | StreamRequest;
 
 /** Calls of these services are many and say little: they are logged at `debug`. */
 const quietServices = /^grpc\.(health|reflection)\./;
+/** Heartbeats are as many; one that fails says something. */
+const quietSuccess: DescMethod = WorkspaceService.method.heartbeat;
 
 export function callLog(log: Log): Interceptor {
   return (next) => async (request) => {
-    const level = quietServices.test(request.service.typeName) ? "debug" : "info";
+    const level = levelsOf(request.method);
     const subjects: Record<string, string> = {};
     const finish = (error: unknown, dropped = false) => logEnd(log, level, request, subjects, error, dropped);
     try {
@@ -32,7 +36,7 @@ export function callLog(log: Log): Interceptor {
         finish(undefined);
         return response;
       }
-      log[level](describe(request), "stream began");
+      log[level.done](describe(request), "stream began");
       const ended = ({ error, dropped }: { error?: unknown; dropped: boolean }) => finish(error, dropped);
       return { ...response, message: observed(response.message, { ended }) };
     } catch (error) {
@@ -40,6 +44,22 @@ export function callLog(log: Log): Interceptor {
       throw error;
     }
   };
+}
+
+type Level = "info" | "debug";
+
+interface Levels {
+  readonly done: Level;
+  readonly failed: Level;
+}
+
+const quiet: Levels = { done: "debug", failed: "debug" };
+const loud: Levels = { done: "info", failed: "info" };
+const loudInFailure: Levels = { done: "debug", failed: "info" };
+
+function levelsOf(method: DescMethod): Levels {
+  if (quietServices.test(method.parent.typeName)) return quiet;
+  return method === quietSuccess ? loudInFailure : loud;
 }
 
 function describe(request: Request) {
@@ -54,13 +74,15 @@ function describe(request: Request) {
 
 function logEnd(
   log: Log,
-  level: "info" | "debug",
+  level: Levels,
   request: Request,
   subjects: Readonly<Record<string, string>>,
   error: unknown,
   dropped: boolean,
 ): void {
   const failure = error === undefined ? undefined : toFailure(error);
+  const usual = failure ? level.failed : level.done;
+  if (!failure && !log.isLevelEnabled(usual)) return;
   const { time } = request.contextValues.get(arrivalKey);
   const line = {
     ...describe(request),
@@ -71,7 +93,7 @@ function logEnd(
   };
   if (failure?.code === "INTERNAL") log.error({ ...line, err: failure.cause ?? failure }, "call failed");
   else if (failure?.code === "UNAVAILABLE") log.warn({ ...line, ...problem(failure) }, "call failed");
-  else log[level](line, failure ? "call failed" : "call done");
+  else log[usual](line, failure ? "call failed" : "call done");
 }
 
 /** What an operator needs to see of an outage. */

@@ -51,6 +51,9 @@ export interface Arrival {
   readonly delivery: Delivery;
 }
 
+/** What is known of the listen address that a request came to. */
+export type ListenSide = Pick<Arrival, "transport" | "listenHost">;
+
 const delivered = new Delivery();
 delivered.written();
 const unknownArrival: Arrival = { time: 0, transport: "tcp", listenHost: "", delivery: delivered };

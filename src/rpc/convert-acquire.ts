@@ -7,6 +7,7 @@ import {
   WorkspaceSource,
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import type { Acquired, AcquireInput } from "../service/services.js";
+import { fromDependencies, toDependencyWish } from "./convert-dependencies.js";
 import { fromDate, fromMs, optionalMs } from "./convert-time.js";
 import { fromLease, fromWorkspace } from "./convert-workspace.js";
 
@@ -15,6 +16,7 @@ const maxWaitMs = 24 * 3_600_000;
 
 export function toAcquireInput(request: AcquireRequest): AcquireInput {
   const { requestId, repository, revision, host, holder, labels, branch, author, binding, restoreSalvageId } = request;
+  const dependencies = toDependencyWish(request);
   return {
     requestId,
     repository,
@@ -28,6 +30,7 @@ export function toAcquireInput(request: AcquireRequest): AcquireInput {
     branch,
     binding,
     restoreSalvageId,
+    ...(dependencies ? { dependencies } : {}),
     ...(author ? { author: { name: author.name, email: author.email } } : {}),
   };
 }
@@ -47,6 +50,7 @@ export function fromAcquired(acquired: Acquired, elapsedMs: number): AcquireResp
     storeId,
   });
   if (grant.workspace.verifyTime) message.verifyTime = fromDate(grant.workspace.verifyTime);
+  if (grant.dependencies) message.dependencies = fromDependencies(grant.dependencies);
   if (grant.fetchTime) message.fetchTime = fromDate(grant.fetchTime);
   return message;
 }

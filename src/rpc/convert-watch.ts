@@ -1,5 +1,10 @@
-/** Owns the conversion of what Watch asks for and sends. */
-import { create } from "@bufbuild/protobuf";
+/**
+ * Owns the conversion of what Watch asks for and sends.
+ *
+ * Invariants:
+ * 1. What many watchers are sent, the item of an event, is converted once, and serialised once for all protocols.
+ */
+import { create, toBinary } from "@bufbuild/protobuf";
 import { EventKind, type Event as EventMessage, EventSchema } from "../../gen/leasehold/v1/event_pb.js";
 import { LeaseEndReason } from "../../gen/leasehold/v1/lease_pb.js";
 import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
@@ -11,9 +16,10 @@ import {
   WatchResponseSchema,
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import type { Event, EventFilter, EventKind as Kind } from "../domain/event.js";
-import type { WatchInput, WatchItem } from "../service/services.js";
+import type { WatchInput, WatchItem, WatchStep } from "../service/services.js";
 import { fromDate } from "./convert-time.js";
 import { fromWorkspace } from "./convert-workspace.js";
+import { enveloped } from "./envelope.js";
 
 export function toWatchInput(request: WatchRequest): WatchInput {
   const { fromRevision, includeSnapshot, untilNow, storeId } = request;
@@ -25,8 +31,58 @@ function toEventFilter({ repository, holder, host, workspaceId, leaseId, kinds }
   return { repository, holder, host, workspaceId, leaseId, kinds: kinds.map((kind) => EventKind[kind] as Kind) };
 }
 
+const messages = new WeakMap<WatchItem, WatchResponse>();
+const envelopes = new WeakMap<WatchItem, Uint8Array>();
+
 export function fromWatchItem(item: WatchItem): WatchResponse {
-  return create(WatchResponseSchema, { revision: item.revision, storeId: item.storeId, item: contentOf(item) });
+  const { revision, storeId } = item;
+  return (
+    messages.get(item) ??
+    kept(messages, item, create(WatchResponseSchema, { revision, storeId, item: contentOf(item) }))
+  );
+}
+
+/** The item as the binary encodings of all protocols frame it. */
+function envelopeOf(item: WatchItem): Uint8Array {
+  return envelopes.get(item) ?? kept(envelopes, item, enveloped(toBinary(WatchResponseSchema, fromWatchItem(item))));
+}
+
+function kept<T>(cache: WeakMap<WatchItem, T>, item: WatchItem, value: T): T {
+  if (item.kind === "event") cache.set(item, value);
+  return value;
+}
+
+/** Each item by itself. */
+export async function* watchMessages(steps: AsyncIterable<WatchStep>): AsyncGenerator<WatchResponse> {
+  for await (const step of steps) {
+    for (const item of itemsOf(step)) yield fromWatchItem(item);
+  }
+}
+
+/** Bytes from which on a piece is sent before more is added to it. */
+const pieceBytes = 32 * 1024;
+
+/** What comes at once in one piece, or in several if it is much. */
+export async function* watchEnvelopes(steps: AsyncIterable<WatchStep>): AsyncGenerator<Uint8Array> {
+  for await (const step of steps) {
+    let parts: Uint8Array[] = [];
+    let size = 0;
+    for (const item of itemsOf(step)) {
+      const part = envelopeOf(item);
+      parts.push(part);
+      size += part.length;
+      if (size < pieceBytes) continue;
+      yield Buffer.concat(parts, size);
+      parts = [];
+      size = 0;
+    }
+    const [only] = parts;
+    if (only) yield parts.length === 1 ? only : Buffer.concat(parts, size);
+  }
+}
+
+function itemsOf(step: WatchStep): readonly WatchItem[] {
+  return "kind" in step ? [step] : step;
 }
 
 function contentOf(item: WatchItem) {

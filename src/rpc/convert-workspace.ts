@@ -56,6 +56,7 @@ export function fromWorkspace(workspace: Workspace): WorkspaceMessage {
     createTime: fromDate(workspace.createTime),
     problem: workspace.problem,
     binding: workspace.binding,
+    fingerprint: workspace.fingerprint ?? "",
   });
   if (workspace.verifyTime) message.verifyTime = fromDate(workspace.verifyTime);
   if (workspace.idleTime) message.idleTime = fromDate(workspace.idleTime);

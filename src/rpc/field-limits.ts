@@ -35,6 +35,7 @@ import {
   WatchRequestSchema,
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { defaultMaxWorkspaces, repositoryNamePattern } from "../domain/repository.js";
+import { checkKeepPaths, dependencyManifests, environment, keepPaths } from "./dependency-limits.js";
 import {
   any,
   atLeast,
@@ -135,17 +136,27 @@ const workspaceRequests = [
       author,
       restoreSalvageId: text({ max: 64 }),
       binding,
+      dependencyManifests,
+      environment,
+      keepPaths,
     },
-    ({ branch, restoreSalvageId }, report) => {
+    ({ branch, restoreSalvageId, keepPaths: kept, dependencyManifests: manifests }, report) => {
+      checkKeepPaths(kept, manifests, report);
       if (branch && restoreSalvageId) report("branch", "is given together with restore_salvage_id");
     },
   ),
-  limits(HeartbeatRequestSchema, { leaseId: leaseName, leaseToken: opaque(1024), ttl: duration }),
+  limits(HeartbeatRequestSchema, {
+    leaseId: leaseName,
+    leaseToken: opaque(1024),
+    ttl: duration,
+    dependenciesInstalled: any,
+  }),
   limits(ReleaseRequestSchema, {
     leaseId: leaseName,
     leaseToken: opaque(1024),
     disposition: oneOf(DispositionSchema, "allowed"),
     waitForClean: any,
+    dependenciesInstalled: any,
   }),
   limits(
     ListActiveRequestSchema,

@@ -14,6 +14,8 @@ import { bindUnixSocket } from "./unix-socket.js";
 
 export type NodeRequest = http.IncomingMessage | http2.Http2ServerRequest;
 export type NodeResponse = http.ServerResponse | http2.Http2ServerResponse;
+/** Says whether it took the stream; otherwise it becomes a request. */
+export type StreamHandler = (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => boolean;
 export type NodeHandler = (request: NodeRequest, response: NodeResponse) => void;
 
 /** All times in milliseconds. */
@@ -59,7 +61,8 @@ export class Listener {
   readonly #h2: http2.Http2Server;
   readonly #server: net.Server;
 
-  constructor(handler: NodeHandler, limits: ConnectionLimits) {
+  /** `take` is asked first about each stream of HTTP/2. */
+  constructor(handler: NodeHandler, limits: ConnectionLimits, take: StreamHandler = () => false) {
     this.#limits = limits;
     this.#h1 = http.createServer(
       {
@@ -77,6 +80,12 @@ export class Listener {
       },
       handler,
     );
+    // Node makes requests of streams by a listener of its own
+    const [toRequest] = this.#h2.listeners("stream");
+    this.#h2.removeAllListeners("stream");
+    this.#h2.on("stream", (stream, headers, ...rest) => {
+      if (!take(stream, headers)) toRequest?.call(this.#h2, stream, headers, ...rest);
+    });
     this.#h2.on("session", (session) => this.#adopt(session));
     this.#h2.on("sessionError", () => {});
     this.#server = net.createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }, (socket) =>

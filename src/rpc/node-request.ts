@@ -9,10 +9,11 @@
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { timeoutOf } from "./deadline.js";
+import { toHeaders } from "./direct-context.js";
 import type { NodeRequest, NodeResponse } from "./listener.js";
 
 /** Longest timeout that a timer of Node can have, in milliseconds: about 24 days. Longer ones would fire at once. */
-const maxTimeoutMs = 2 ** 31 - 1;
+export const maxTimeoutMs = 2 ** 31 - 1;
 
 /** Stands for an authority that cannot be one, for instance the path of a unix socket. */
 const invalidAuthority = "invalid.";
@@ -22,11 +23,11 @@ export function toUniversalRequest(
   response: NodeResponse,
   contextValues: ContextValues,
 ): UniversalServerRequest {
-  const header = toHeaders(request);
+  const header = headersOf(request);
   return {
     httpVersion: request.httpVersion,
     method: request.method ?? "",
-    url: urlOf(request),
+    url: urlOf(request.url ?? "/", "authority" in request ? request.authority : request.headers.host),
     header,
     body: bodyOf(request),
     signal: goneSignal(response),
@@ -43,12 +44,8 @@ async function* bodyOf(request: NodeRequest): AsyncIterable<Uint8Array> {
   }
 }
 
-function toHeaders(request: NodeRequest): Headers {
-  const header = new Headers();
-  for (const [name, value] of Object.entries(request.headers)) {
-    if (name.startsWith(":") || value === undefined) continue;
-    for (const single of Array.isArray(value) ? value : [value]) header.append(name, single);
-  }
+function headersOf(request: NodeRequest): Headers {
+  const header = toHeaders(request.headers);
   const timeoutMs = timeoutOf(header);
   if (timeoutMs !== undefined && timeoutMs > maxTimeoutMs) {
     header.delete("grpc-timeout");
@@ -57,9 +54,8 @@ function toHeaders(request: NodeRequest): Headers {
   return header;
 }
 
-function urlOf(request: NodeRequest): string {
-  const path = request.url ?? "/";
-  const authority = "authority" in request ? request.authority : request.headers.host;
+/** The URL of a request for `path`, whatever authority it names. */
+export function urlOf(path: string, authority: string | undefined): string {
   try {
     return new URL(path, `http://${authority || invalidAuthority}`).toString();
   } catch {

@@ -7,6 +7,7 @@
  */
 import { isIPv4 } from "node:net";
 import { Failure } from "../domain/failure.js";
+import { remembered } from "./remembered.js";
 
 export interface RequestOrigin {
   /** Host and port as the client named them. */
@@ -50,13 +51,14 @@ function isSameOrigin(origin: string, authority: string): boolean {
   }
 }
 
-function hostOf(url: string): string | undefined {
+/** Peers name few authorities, and each of them in every call. */
+const hostOf = remembered(100, (url): string | undefined => {
   try {
     return new URL(url).hostname;
   } catch {
     return undefined;
   }
-}
+});
 
 function bracketed(host: string): string {
   return host.includes(":") ? `[${host}]` : host;

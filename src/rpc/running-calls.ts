@@ -1,5 +1,9 @@
 /** Owns the count of calls whose answers are not closed yet. */
-import type { NodeResponse } from "./listener.js";
+
+/** What is closed when a call is over. */
+interface Closing {
+  once(event: "close", listener: () => void): unknown;
+}
 
 export class RunningCalls {
   #count = 0;
@@ -9,7 +13,7 @@ export class RunningCalls {
     return this.#count;
   }
 
-  begin(response: NodeResponse): void {
+  begin(response: Closing): void {
     this.#count += 1;
     response.once("close", () => {
       this.#count -= 1;

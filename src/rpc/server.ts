@@ -20,6 +20,7 @@ import type { Services } from "../service/services.js";
 import { Adapter } from "./adapter.js";
 import { adminService } from "./admin-service.js";
 import type { Credentials } from "./authentication.js";
+import type { ListenSide } from "./call.js";
 import { allowedAddress, ListenError } from "./exposure.js";
 import { healthService } from "./health.js";
 import { interceptors } from "./interceptors.js";
@@ -28,7 +29,7 @@ import { probes } from "./probes.js";
 import { type Readiness, ReadinessGauge } from "./readiness.js";
 import { reflection } from "./reflection.js";
 import { sessionService } from "./session-service.js";
-import { workspaceService } from "./workspace-service.js";
+import { watchStream, workspaceService } from "./workspace-service.js";
 
 export interface RpcServerOptions {
   readonly listen: readonly ListenAddress[];
@@ -82,6 +83,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   };
   const adapter = new Adapter({
     routes,
+    envelopeStreams: [watchStream(services.workspaces)],
     interceptors: interceptors({ log, credentials, shutdown: shutdown.signal }),
     readMaxBytes: options.readMaxBytes ?? defaultReadMaxBytes,
     requestTimeoutMs: limits.requestTimeoutMs,
@@ -138,7 +140,7 @@ async function bind(
   limits: ConnectionLimits,
 ): Promise<Bound> {
   if (address.kind === "unix") {
-    const listener = new Listener(adapter.handlerFor({ transport: "unix", listenHost: "" }), limits);
+    const listener = listenerOf(adapter, { transport: "unix", listenHost: "" }, limits);
     await explained(`unix:${address.path}`, listener.listenUnix(address.path));
     return { listener, address: `unix:${address.path}` };
   }
@@ -148,9 +150,13 @@ async function bind(
     allowsCleartext: options.allowCleartext === true,
   };
   const ip = await allowedAddress(host, exposure);
-  const listener = new Listener(adapter.handlerFor({ transport: "tcp", listenHost: host }), limits);
+  const listener = listenerOf(adapter, { transport: "tcp", listenHost: host }, limits);
   const port = await explained(`${host}:${address.port}`, listener.listenTcp(ip, address.port));
   return { listener, address: `http://${host.includes(":") ? `[${host}]` : host}:${port}` };
+}
+
+function listenerOf(adapter: Adapter, side: ListenSide, limits: ConnectionLimits): Listener {
+  return new Listener(adapter.handlerFor(side), limits, adapter.streamHandlerFor(side));
 }
 
 /** Says which address failed, in one line. */

@@ -13,7 +13,8 @@ import {
   ListActiveRequestSchema,
   type ReclaimRequest,
   type ResetRequest,
-  type WorkspaceService,
+  type WatchRequest,
+  WorkspaceService,
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { Failure } from "../domain/failure.js";
 import type { Log } from "../log.js";
@@ -23,23 +24,27 @@ import { arrivalKey, callContext } from "./call.js";
 import { fromAcquired, toAcquireInput } from "./convert-acquire.js";
 import { fromReleased, toDisposition } from "./convert-release.js";
 import { optionalMs } from "./convert-time.js";
-import { fromWatchItem, toWatchInput } from "./convert-watch.js";
+import { toWatchInput, watchEnvelopes, watchMessages } from "./convert-watch.js";
 import { fromLease, fromResult, fromWorkspace, toStates } from "./convert-workspace.js";
+import type { EnvelopeStream } from "./direct-calls.js";
 import { grantPageSize } from "./page-size.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
 
 export function workspaceService(workspaces: Workspaces, log: Log): ServiceImpl<typeof WorkspaceService> {
   return {
     acquire: (request, context) => acquire(workspaces, log, request, context),
-    heartbeat: async ({ leaseId, leaseToken, ttl }, context) => ({
-      lease: fromLease(await workspaces.heartbeat(leaseId, leaseToken, optionalMs(ttl), callContext(context))),
+    heartbeat: async ({ leaseId, leaseToken, ttl, dependenciesInstalled }, context) => ({
+      lease: fromLease(
+        await workspaces.heartbeat(leaseId, leaseToken, optionalMs(ttl), callContext(context), dependenciesInstalled),
+      ),
     }),
-    release: async ({ leaseId, leaseToken, disposition, waitForClean }, context) => {
+    release: async ({ leaseId, leaseToken, disposition, waitForClean, dependenciesInstalled }, context) => {
       const input = {
         leaseId,
         token: leaseToken,
         disposition: toDisposition(disposition),
         waitForClean,
+        dependenciesInstalled,
       };
       return fromReleased(await workspaces.release(input, callContext(context)));
     },
@@ -53,10 +58,20 @@ export function workspaceService(workspaces: Workspaces, log: Log): ServiceImpl<
     reset: async (request, context) => ({
       results: (await workspaces.reset(toResetSelector(request), callContext(context))).map(fromResult),
     }),
-    async *watch(request, context) {
-      for await (const item of workspaces.watch(toWatchInput(request), callContext(context))) yield fromWatchItem(item);
-    },
+    watch: (request, context) => watchMessages(watch(workspaces, request, context)),
   };
+}
+
+/** Watch as bytes that all watchers share. */
+export function watchStream(workspaces: Workspaces): EnvelopeStream {
+  return {
+    method: WorkspaceService.method.watch,
+    open: (request, context) => watchEnvelopes(watch(workspaces, request as WatchRequest, context)),
+  };
+}
+
+function watch(workspaces: Workspaces, request: WatchRequest, context: HandlerContext) {
+  return workspaces.watch(toWatchInput(request), callContext(context));
 }
 
 async function acquire(

@@ -10,6 +10,7 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { limitedTo } from "../domain/caller.js";
+import type { DependencyWish } from "../domain/dependencies.js";
 import { asFailure, Failure, fromRecord } from "../domain/failure.js";
 import { grantTtl, leaseId, type TtlBounds } from "../domain/lease.js";
 import { mintToken, type TokenSecret } from "../domain/lease-token.js";
@@ -18,7 +19,7 @@ import type { BindingOf, HostOwnership, HostStore } from "../ports/host-store.js
 import type { Grant, SalvageWish, TicketDesk, TicketSpec } from "../ports/lease-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Granting } from "./granting.js";
-import { poolExhausted } from "./granting.js";
+import { poolExhausted } from "./queue-line.js";
 import type { Registry } from "./registry.js";
 import { type Salvages, salvageNotFound } from "./salvages.js";
 import type { Seat, Seats, Settled } from "./seats.js";
@@ -62,7 +63,7 @@ export class Acquiring {
       caller: call.caller.name,
       key: input.binding,
     });
-    const spec = this.#spec(input, restore);
+    const spec = this.#spec(input, restore, call);
     const ours = host.id === ownership.host.id && ownership.owner;
     const foreseen = ours ? granting.foresee(repository, spec) : undefined;
     const opened = await desk.open({
@@ -136,7 +137,7 @@ export class Acquiring {
     return host;
   }
 
-  #spec(input: AcquireInput, restore: SalvageWish | undefined): TicketSpec {
+  #spec(input: AcquireInput, restore: SalvageWish | undefined, call: CallContext): TicketSpec {
     const { revision, holder, labels, maxStalenessMs, branch, author, binding } = input;
     const ttlMs = grantTtl(input.ttlMs, this.#deps.ttl);
     return {
@@ -150,6 +151,7 @@ export class Acquiring {
       binding,
       ...(author ? { author } : {}),
       ...(restore ? { restore } : {}),
+      ...(input.dependencies ? { dependencies: { ...input.dependencies, caller: call.caller.name } } : {}),
     };
   }
 
@@ -249,6 +251,11 @@ function goneFailure(call: CallContext): Failure {
     : new Failure("CANCELLED", "the caller has gone");
 }
 
+function dependencyFields({ manifests, environment, keepPaths }: DependencyWish) {
+  const variables = Object.entries(environment).sort(([a], [b]) => (a < b ? -1 : 1));
+  return ["dependencies", manifests, variables, keepPaths];
+}
+
 /** Over all fields but `wait` and the request id itself. */
 function digestOf(repository: Repository, input: AcquireInput, spec: TicketSpec): string {
   const labels = Object.entries(spec.labels).sort(([a], [b]) => (a < b ? -1 : 1));
@@ -267,6 +274,7 @@ function digestOf(repository: Repository, input: AcquireInput, spec: TicketSpec)
     // absent otherwise, so that a request is the same to servers that know of no salvages
     ...(spec.restore ? [spec.restore.salvageId] : []),
     ...(spec.binding ? [{ binding: spec.binding }] : []),
+    ...(input.dependencies ? [dependencyFields(input.dependencies)] : []),
   ];
   return createHash("sha256").update(JSON.stringify(fields)).digest("hex");
 }

@@ -4,6 +4,8 @@
  * Invariants:
  * 1. What is kept are consecutive revisions that end at `newest`.
  * 2. A failure to read changes nothing: the next look begins where the last good one ended.
+ * 3. Followers are woken all at once, and no sooner than `gatherMs` after the last time: what happens in between comes
+ *    to each of them in one piece, so that many watchers cost little more than the bytes they are sent.
  */
 import type { Event } from "../domain/event.js";
 import type { EventLog } from "../ports/event-log.js";
@@ -11,6 +13,16 @@ import type { Logger } from "../ports/logger.js";
 
 const keep = 10_000;
 const page = 1_000;
+/** Milliseconds. The first event after a silence waits for nothing. */
+const gatherMs = 20;
+
+/** Somebody who follows what comes next. */
+export interface Follower {
+  /** Resolves when `revision` was read, the time is over, the follower's signal aborts, or the tail is closed. */
+  change(revision: bigint, ms: number): Promise<void>;
+  /** To be called once nobody follows any more. */
+  leave(): void;
+}
 
 export class EventTail {
   readonly #events: EventLog;
@@ -19,6 +31,9 @@ export class EventTail {
   #newest = 0n;
   readonly #waiting = new Set<() => void>();
   #followers = 0;
+  #wokenAt = Number.NEGATIVE_INFINITY;
+  #waking: NodeJS.Timeout | undefined;
+  #isClosed = false;
   #looking: Promise<void> | undefined;
   #again = false;
 
@@ -37,12 +52,44 @@ export class EventTail {
     return this.#followers > 0;
   }
 
-  /** Says that somebody follows from now on. Answers how to end that. */
-  follow(): () => void {
+  /** Says that somebody follows from now on, until it leaves; nobody waits once `signal` has aborted. */
+  follow(signal: AbortSignal): Follower {
     this.#followers++;
-    return () => {
-      this.#followers--;
+    let wake: (() => void) | undefined;
+    const onAbort = () => wake?.();
+    signal.addEventListener("abort", onAbort);
+    return {
+      change: (revision, ms) => {
+        if (this.#newest >= revision || signal.aborted || this.#isClosed) return Promise.resolve();
+        return new Promise((resolve) => {
+          wake = () => {
+            clearTimeout(timer);
+            this.#waiting.delete(wake as () => void);
+            wake = undefined;
+            resolve();
+          };
+          const timer = setTimeout(wake, ms);
+          this.#waiting.add(wake);
+        });
+      },
+      leave: () => {
+        this.#followers--;
+        signal.removeEventListener("abort", onAbort);
+      },
     };
+  }
+
+  /** Nobody waits for anything from now on. */
+  close(): void {
+    this.#isClosed = true;
+    this.#wakeAll();
+  }
+
+  #wakeAll(): void {
+    clearTimeout(this.#waking);
+    this.#waking = undefined;
+    this.#wokenAt = performance.now();
+    for (const wake of [...this.#waiting]) wake();
   }
 
   /** Begins at the newest revision. */
@@ -72,20 +119,12 @@ export class EventTail {
     return this.#kept.slice(at, at + limit);
   }
 
-  /** Resolves when `revision` was read, the time is over, or a signal aborts. */
-  change(revision: bigint, ms: number, ...signals: readonly AbortSignal[]): Promise<void> {
-    if (this.#newest >= revision || signals.some((signal) => signal.aborted)) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        this.#waiting.delete(done);
-        for (const signal of signals) signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.#waiting.add(done);
-      for (const signal of signals) signal.addEventListener("abort", done);
-    });
+  /** Invariant 3. */
+  #wakeSoon(): void {
+    if (this.#waking) return;
+    const left = this.#wokenAt + gatherMs - performance.now();
+    if (left <= 0) this.#wakeAll();
+    else this.#waking = setTimeout(() => this.#wakeAll(), left);
   }
 
   async #lookUntilDone(): Promise<void> {
@@ -99,7 +138,7 @@ export class EventTail {
         // after an absence longer than the retention, what is kept begins anew
         this.#kept = events[0]?.revision === this.#newest + 1n ? [...this.#kept, ...events].slice(-keep) : [...events];
         this.#newest = last.revision;
-        for (const wake of [...this.#waiting]) wake();
+        this.#wakeSoon();
       }
     } while (this.#again);
   }

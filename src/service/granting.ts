@@ -10,16 +10,25 @@ import { asFailure, Failure, toRecord } from "../domain/failure.js";
 import type { Repository } from "../domain/repository.js";
 import type { Salvage } from "../domain/salvage.js";
 import type { HostOwnership } from "../ports/host-store.js";
-import type { Grant, Ticket, TicketBoard, TicketSpec, Timing } from "../ports/lease-store.js";
+import {
+  type Grant,
+  type Ticket,
+  type TicketBoard,
+  type TicketSpec,
+  type Timing,
+  withDependencies,
+} from "../ports/lease-store.js";
 import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { Wake } from "../ports/wake.js";
-import { BrokenBinding, type Granted, type Handover, timed } from "./handover.js";
+import type { Dependencies } from "./dependencies.js";
+import { BrokenBinding, bindingElsewhere, bindingInUse, type Granted, type Handover } from "./handover.js";
 import type { Mirrors, Wanted } from "./mirrors.js";
 import type { Places } from "./places.js";
-import { QueueLine } from "./queue-line.js";
+import { poolExhausted, QueueLine } from "./queue-line.js";
 import { type Salvages, salvageNotFound } from "./salvages.js";
 import type { Seats } from "./seats.js";
+import { timed } from "./timed.js";
 
 export interface GrantingDependencies {
   readonly board: TicketBoard;
@@ -27,6 +36,7 @@ export interface GrantingDependencies {
   readonly mirrors: Mirrors;
   readonly salvages: Salvages;
   readonly handover: Handover;
+  readonly dependencies: Dependencies;
   readonly places: Places;
   readonly ownership: HostOwnership;
   readonly seats: Seats;
@@ -236,24 +246,36 @@ export class Granting {
     timings: Timing[],
     salvage: Salvage | undefined,
   ): Promise<Grant | undefined> {
-    const { board, handover, salvages } = this.#deps;
-    const source = await handover.prepare(ticket.spec, repository, wanted, granted, timings, salvage !== undefined);
+    const { board, handover, dependencies, salvages } = this.#deps;
+    const { branch, dependencies: wish } = ticket.spec;
+    const { told, unwanted } = await handover.prepare(
+      ticket.spec,
+      repository,
+      wanted,
+      granted,
+      timings,
+      salvage !== undefined,
+    );
     if (salvage) await timed(timings, "restore", () => salvages.restore(salvage, granted.path));
     const { resolved, mirror } = wanted;
-    const { branch } = ticket.spec;
+    const { commit } = resolved;
+    // what comes back to its binding has what it had
+    const mayPlace = wish && told !== "BOUND";
+    const placed =
+      mayPlace && (await timed(timings, "dependencies", () => dependencies.place(wish, repository, commit, granted)));
     const grant = await board.activate({
       ticketId: ticket.ticketId,
       key: granted.key,
-      commit: resolved.commit,
+      commit,
       head: branch ? `refs/heads/${branch}` : resolved.head,
       refsVersion: mirror.refsVersion,
-      source: source.told,
+      source: told,
       timings,
       ...(mirror.fetchTime ? { fetchTime: mirror.fetchTime } : {}),
     });
     // nobody waits for it any more: it is free again, and where its files were changed, cleaned first
-    if (!grant) await board.giveBack(ticket.ticketId, granted.key, source.unwanted);
-    return grant;
+    if (!grant) await board.giveBack(ticket.ticketId, granted.key, placed ? "CLEANING" : unwanted);
+    return grant && placed ? withDependencies(grant, placed) : grant;
   }
 
   #line(repositoryId: number): QueueLine {
@@ -261,22 +283,4 @@ export class Granting {
     this.#lines.set(repositoryId, line);
     return line;
   }
-}
-
-export function poolExhausted(position: number): Failure {
-  return new Failure("POOL_EXHAUSTED", "every workspace of this repository is in use", {
-    metadata: { position: String(position) },
-    retryAfterMs: 1_000,
-  });
-}
-
-function bindingInUse(binding: string): Failure {
-  const message = "another lease has the workspace of this binding, or what it held is being salvaged";
-  return new Failure("BINDING_IN_USE", message, { metadata: { binding }, retryAfterMs: 1_000 });
-}
-
-function bindingElsewhere(binding: string, host: string): Failure {
-  return new Failure("BINDING_ELSEWHERE", `the workspace of this binding is on host ${host}`, {
-    metadata: { binding, host },
-  });
 }

@@ -5,6 +5,7 @@
  * 1. What was made here is verified before anybody gets it; what was idle has been, and is only moved.
  * 2. What comes back to its binding is left as it was parked, but for the remote-tracking refs.
  */
+import { Failure } from "../domain/failure.js";
 import type { Repository } from "../domain/repository.js";
 import type { CheckoutTarget, GitEngine } from "../ports/git-engine.js";
 import type { Grant, GrantOutcome, TicketSpec, Timing } from "../ports/lease-store.js";
@@ -12,6 +13,7 @@ import type { Logger } from "../ports/logger.js";
 import type { Cleaning } from "./cleaning.js";
 import type { Wanted } from "./mirrors.js";
 import type { Places } from "./places.js";
+import { timed } from "./timed.js";
 
 export type Granted = Extract<GrantOutcome, { kind: "granted" }>;
 
@@ -70,7 +72,7 @@ export class Handover {
       ...(author ? { author } : {}),
     };
     await timed(timings, "prepare", () =>
-      present ? git.prepareWorkspace({ ...request, from: granted.from }) : cleaning.make(request),
+      present ? git.prepareWorkspace({ ...request, from: granted.from }) : cleaning.make(request, repository),
     );
     return { told, unwanted: "CLEANING" };
   }
@@ -90,12 +92,13 @@ export class Handover {
   }
 }
 
-/** Runs a step and notes how long it took, however it ends. */
-export async function timed<T>(timings: Timing[], step: string, action: () => Promise<T>): Promise<T> {
-  const start = performance.now();
-  try {
-    return await action();
-  } finally {
-    timings.push({ step, ms: performance.now() - start });
-  }
+export function bindingInUse(binding: string): Failure {
+  const message = "another lease has the workspace of this binding, or what it held is being salvaged";
+  return new Failure("BINDING_IN_USE", message, { metadata: { binding }, retryAfterMs: 1_000 });
+}
+
+export function bindingElsewhere(binding: string, host: string): Failure {
+  return new Failure("BINDING_ELSEWHERE", `the workspace of this binding is on host ${host}`, {
+    metadata: { binding, host },
+  });
 }

@@ -15,6 +15,7 @@ import type { RepositoryStore } from "../ports/repository-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Work, WorkResult, WorkspaceStore } from "../ports/workspace-store.js";
 import type { Cleaning } from "./cleaning.js";
+import type { Dependencies } from "./dependencies.js";
 import type { Granting } from "./granting.js";
 import type { Mirrors } from "./mirrors.js";
 import type { Places } from "./places.js";
@@ -28,6 +29,7 @@ export interface KeeperDependencies {
   readonly git: GitEngine;
   readonly cleaning: Cleaning;
   readonly salvaging: Salvaging;
+  readonly dependencies: Dependencies;
   readonly places: Places;
   readonly ownership: HostOwnership;
   readonly wake: Wake;
@@ -173,7 +175,10 @@ export class Keeper {
     if (due.kind === "clean") return after(await cleaning.clean(due, repository, target), idle);
     const trustedIndex = places.trustedIndex(due.key.workspaceId);
     const { url: origin, objectStorage } = repository;
-    await cleaning.make({ mirror: mirrorPath, path: due.path, trustedIndex, origin, objectStorage, target });
+    await cleaning.make(
+      { mirror: mirrorPath, path: due.path, trustedIndex, origin, objectStorage, target },
+      repository,
+    );
     return idle;
   }
 
@@ -207,8 +212,12 @@ export class Keeper {
 
   /** Removes the mirrors of repositories that were removed, once nothing needs them. */
   async finishRemovals(): Promise<void> {
-    const { salvaging, repositories } = this.#deps;
-    for (const name of await repositories.finishRemovals()) await salvaging.removeMirror({ name });
+    const { salvaging, repositories, dependencies } = this.#deps;
+    for (const name of await repositories.finishRemovals()) {
+      await dependencies.remove({ name });
+      this.#trashed = true;
+      await salvaging.removeMirror({ name });
+    }
   }
 
   /** What a crash left: directories that belong to a workspace's row but are not where the row says. */
@@ -219,6 +228,7 @@ export class Keeper {
       log.warn({ directory: path }, "removing a directory that a crash left");
       await salvaging.removeLeftover(path);
     }
+    await this.#deps.dependencies.sweepLeftovers();
     this.#trashed = true;
   }
 }

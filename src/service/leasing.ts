@@ -16,6 +16,7 @@ import type { RepositoryStore } from "../ports/repository-store.js";
 import type { SalvageStore } from "../ports/salvage-store.js";
 import type { Wake } from "../ports/wake.js";
 import { type Acquiring, type AcquiringDependencies, leaseLost } from "./acquiring.js";
+import type { Dependencies } from "./dependencies.js";
 import type { Heartbeats } from "./heartbeats.js";
 import type { Keeper } from "./keeper.js";
 import { fieldInvalid, repositoryNotFound } from "./registry.js";
@@ -27,7 +28,7 @@ import type {
   Released,
   ReleaseInput,
   WatchInput,
-  WatchItem,
+  WatchStep,
   WorkspaceList,
   Workspaces,
 } from "./services.js";
@@ -42,6 +43,7 @@ export interface LeasingDependencies {
   readonly leases: LeaseStore;
   readonly pool: WorkspacePool;
   readonly salvages: SalvageStore;
+  readonly dependencies: Dependencies;
   readonly repositories: RepositoryStore;
   readonly wake: Wake;
   readonly secret: TokenSecret;
@@ -59,12 +61,19 @@ export class Leasing implements Workspaces {
     return this.#deps.acquiring.acquire(input, call);
   }
 
-  async heartbeat(id: string, token: string, ttlMs: number | undefined, call: CallContext): Promise<Lease> {
+  async heartbeat(
+    id: string,
+    token: string,
+    ttlMs: number | undefined,
+    call: CallContext,
+    dependenciesInstalled = false,
+  ): Promise<Lease> {
     const key = await this.#verified(id, token, call);
     const renewed = await this.#deps.heartbeats.renew({
       ...key,
       ...(ttlMs === undefined ? {} : { ttlMs: grantTtl(ttlMs, this.#deps.ttl) }),
     });
+    if (renewed && dependenciesInstalled) await this.#deps.dependencies.markInstalled(key);
     if (renewed) return renewed;
     throw leaseLost((await this.#deps.leases.find(key))?.endReason ?? "", id);
   }
@@ -74,6 +83,7 @@ export class Leasing implements Workspaces {
     const key = await this.#verified(input.leaseId, input.token, call);
     const isPark = input.disposition === "PARK";
     if (isPark) await this.#checkBound(key);
+    if (input.dependenciesInstalled) await this.#deps.dependencies.markAtEnd(key);
     const reason = isPark ? "PARKED" : "RELEASED";
     const ended = await leases.end(key, reason, input.disposition);
     if (ended.kind === "unknown") throw leaseLost("", input.leaseId);
@@ -129,7 +139,7 @@ export class Leasing implements Workspaces {
     return this.#withSalvages(results);
   }
 
-  watch(input: WatchInput, call: CallContext): AsyncIterable<WatchItem> {
+  watch(input: WatchInput, call: CallContext): AsyncIterable<WatchStep> {
     const caller = limitedTo(call.caller);
     const filter = caller === undefined ? input.filter : { ...input.filter, caller };
     return this.#deps.watching.watch({ ...input, filter }, call);

@@ -6,7 +6,8 @@
  * 2. A caller shares a fetch only if that fetch had not begun to ask the upstream when the caller came.
  * 3. What a revision named is remembered by the version of the refs that it was read at, which every fetch that changes
  *    them raises, whichever server made it.
- * 4. A failed fetch leaves the mirror READY with what it has; only a mirror that could not be made is FAILED.
+ * 4. A mirror whose objects were written into is made anew before anything is made from it again.
+ * 5. A failed fetch leaves the mirror READY with what it has; only a mirror that could not be made is FAILED.
  */
 import { asFailure, Failure } from "../domain/failure.js";
 import type { Mirror, Repository } from "../domain/repository.js";
@@ -54,6 +55,8 @@ export class Mirrors {
   readonly #lanes = new Map<number, Lane>();
   /** Repositories whose mirror on disk was found whole by this process. */
   readonly #whole = new Set<number>();
+  /** Repositories whose mirror was found to be damaged and has not been made anew yet. */
+  readonly #damaged = new Set<number>();
   readonly #found = new Map<string, Promise<Resolved>>();
 
   constructor(deps: MirrorDependencies) {
@@ -76,10 +79,20 @@ export class Mirrors {
     return lane.queued;
   }
 
-  /** A whole mirror, however old; the upstream is asked only if there is none. */
+  /** A whole mirror with sound objects, however old; the upstream is asked only if there is none. */
   async whole(repository: Repository): Promise<Mirror> {
-    const mirror = await this.#deps.repositories.mirror(repository.id);
-    return mirror?.state === "READY" && (await this.#isWhole(repository)) ? mirror : this.fetch(repository);
+    const { repositories, git, places, log } = this.#deps;
+    const mirror = await repositories.mirror(repository.id);
+    if (mirror?.state !== "READY" || !(await this.#isWhole(repository))) return this.fetch(repository);
+    if (await git.checkMirror(places.mirror(repository))) return mirror;
+    log.warn({ repository: repository.name }, "objects of the mirror were changed: it is made anew");
+    return this.repair(repository);
+  }
+
+  /** Makes the mirror anew from the upstream: something has written into its objects. */
+  repair(repository: Repository): Promise<Mirror> {
+    this.#damaged.add(repository.id);
+    return this.fetch(repository);
   }
 
   /** Finds what a revision names, in a mirror that asked the upstream at most `maxStalenessMs` ago. */
@@ -145,7 +158,8 @@ export class Mirrors {
   async #bringUp(repository: Repository): Promise<Mirror> {
     const { repositories, log, wake } = this.#deps;
     const known = await repositories.mirror(repository.id);
-    const exists = known?.state === "READY" && (await this.#isWhole(repository));
+    const isUsable = known?.state === "READY" && !this.#damaged.has(repository.id);
+    const exists = isUsable && (await this.#isWhole(repository));
     const start = performance.now();
     try {
       const refs = exists ? await this.#refresh(repository) : await this.#make(repository);
@@ -216,6 +230,9 @@ export class Mirrors {
       },
     });
     this.#whole.add(repository.id);
+    this.#damaged.delete(repository.id);
+    // A version of its own, also where the references are equal: what was made from the old one gets its objects anew.
+    await repositories.updateMirror(repository.id, { ...refs, state: "READY", problem: "", digest: "" });
     wake.hint();
     return refs;
   }

@@ -15,6 +15,8 @@ export class Places {
   readonly staging: string;
   /** On the file system of the mirrors: where they are removed. */
   readonly mirrorTrash: string;
+  /** What is kept for repositories' dependencies; on the file system of the workspaces. */
+  readonly dependencies: string;
   readonly #indexes: string;
   readonly #salvages: string;
 
@@ -23,6 +25,7 @@ export class Places {
     this.workspaceRoot = workspaceRoot;
     const apart = !workspaceRoot.startsWith(`${dataDir}/`);
     this.trash = apart ? join(workspaceRoot, ".trash") : join(dataDir, "trash");
+    this.dependencies = apart ? join(workspaceRoot, ".dependencies") : join(dataDir, "dependencies");
     this.staging = join(mirrorRoot, ".staging");
     this.mirrorTrash = join(mirrorRoot, ".trash");
     this.#indexes = join(dataDir, "indexes");
@@ -36,6 +39,11 @@ export class Places {
   /** The bare repository that takes a repository's salvages. */
   salvages(repository: Pick<Repository, "name">): string {
     return join(this.#salvages, mirrorDirectory(repository.name));
+  }
+
+  /** What is kept for a repository's dependencies. */
+  dependenciesOf(repository: Pick<Repository, "name">): string {
+    return join(this.dependencies, repository.name);
   }
 
   /** The trusted copy of a workspace's index. */

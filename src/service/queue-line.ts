@@ -6,6 +6,8 @@
  *    one question to the store, not one for each that waits.
  * 2. Who waits for something of its own stands aside: it is woken whenever anything changes, and holds nobody up.
  */
+import { Failure } from "../domain/failure.js";
+
 interface Waiter {
   readonly ticketId: bigint;
   readonly wake: () => void;
@@ -57,4 +59,11 @@ export class QueueLine {
   get length(): number {
     return this.#waiters.length + this.#aside.size;
   }
+}
+
+export function poolExhausted(position: number): Failure {
+  return new Failure("POOL_EXHAUSTED", "every workspace of this repository is in use", {
+    metadata: { position: String(position) },
+    retryAfterMs: 1_000,
+  });
 }

@@ -11,7 +11,7 @@
 import { asFailure } from "../domain/failure.js";
 import type { Repository } from "../domain/repository.js";
 import { salvageRef } from "../domain/salvage.js";
-import type { CheckoutTarget, GitEngine, SalvageOutcome, SalvageRequest } from "../ports/git-engine.js";
+import type { CheckoutTarget, CleanOutcome, GitEngine, SalvageOutcome, SalvageRequest } from "../ports/git-engine.js";
 import type { Logger } from "../ports/logger.js";
 import type { SalvageStore } from "../ports/salvage-store.js";
 import type { Work } from "../ports/workspace-store.js";
@@ -44,22 +44,31 @@ export class Salvaging {
     this.#deps = deps;
   }
 
-  /** Makes a workspace indistinguishable from a fresh clone at the target; `fromScratch`: using nothing of what is there. */
-  async clean(work: Work, repository: Repository, target: CheckoutTarget, fromScratch: boolean): Promise<Destroyed> {
+  /**
+   * Makes a workspace indistinguishable from a fresh clone at the target; `fromScratch`: using nothing of what is there.
+   * `before`: what is to be moved out of it, done when its work is safe.
+   */
+  async clean(
+    work: Work,
+    repository: Repository,
+    target: CheckoutTarget,
+    fromScratch: boolean,
+    before?: () => Promise<void>,
+  ): Promise<Destroyed> {
     const kept = await this.#salvage(work, repository);
     if (kept) return kept;
-    await this.#clean(work, repository, target, fromScratch);
-    return { kind: "done" };
+    await before?.();
+    return this.#clean(work, repository, target, fromScratch);
   }
 
   /** Makes a workspace anew that `clean` has made and that nobody has had since. */
-  remake(work: Work, repository: Repository, target: CheckoutTarget): Promise<void> {
+  remake(work: Work, repository: Repository, target: CheckoutTarget): Promise<Destroyed> {
     return this.#clean(work, repository, target, true);
   }
 
-  async #clean(work: Work, repository: Repository, target: CheckoutTarget, fromScratch: boolean): Promise<void> {
+  async #clean(work: Work, repository: Repository, target: CheckoutTarget, fromScratch: boolean): Promise<Destroyed> {
     const { git, places } = this.#deps;
-    await git.cleanWorkspace({
+    const outcome = await git.cleanWorkspace({
       mirror: places.mirror(repository),
       path: work.path,
       candidates: work.candidates,
@@ -70,8 +79,10 @@ export class Salvaging {
       objectStorage: repository.objectStorage,
       target,
       guardWork: false,
+      comparedBefore: work.guardWork,
       fromScratch,
     });
+    return afterwards(outcome);
   }
 
   /** Removes a workspace's directory. */
@@ -81,8 +92,7 @@ export class Salvaging {
     const { places } = this.#deps;
     const { candidates, from } = work;
     const trustedIndex = places.trustedIndex(work.key.workspaceId);
-    await this.#discard(candidates, places.trash, { mirror: places.mirror(repository), trustedIndex, from });
-    return { kind: "done" };
+    return this.#discard(candidates, places.trash, { mirror: places.mirror(repository), trustedIndex, from });
   }
 
   /** Removes a directory that no row names as its workspace's any more: whatever was in it has come through here before. */
@@ -162,9 +172,15 @@ export class Salvaging {
     candidates: readonly string[],
     trash: string,
     known = { mirror: "", trustedIndex: "", from: "" },
-  ): Promise<void> {
-    await this.#deps.git.discardWorkspace({ ...known, candidates, trash, guardWork: false });
+  ): Promise<Destroyed> {
+    return afterwards(await this.#deps.git.discardWorkspace({ ...known, candidates, trash, guardWork: false }));
   }
+}
+
+/** What refuses to go would do so again: nobody tries before an operator has looked at it. */
+function afterwards(outcome: CleanOutcome): Destroyed {
+  if (outcome.kind === "clean") return { kind: "done" };
+  return { kind: "quarantined", path: outcome.path, problem: `cannot be cleaned: ${outcome.detail}` };
 }
 
 function quarantined(path: string, detail: string): Destroyed & { readonly kind: "quarantined" } {

@@ -4,6 +4,7 @@
  * Inputs have been checked (`rpc/checks.ts`); every method fails with a `Failure` and nothing else, but for defects.
  * `caller` decides what is seen: a runner sees and ends its own leases only.
  */
+import type { DependencyWish } from "../domain/dependencies.js";
 import type { Event, EventFilter } from "../domain/event.js";
 import type { Host } from "../domain/host.js";
 import type { Lease, TtlBounds } from "../domain/lease.js";
@@ -34,6 +35,8 @@ export interface AcquireInput {
   readonly binding: string;
   /** Empty: nothing is restored. */
   readonly restoreSalvageId: string;
+  /** Unset: none of it was asked for. */
+  readonly dependencies?: DependencyWish;
 }
 
 export interface Acquired {
@@ -51,6 +54,7 @@ export interface ReleaseInput {
   readonly token: string;
   readonly disposition: Disposition;
   readonly waitForClean: boolean;
+  readonly dependenciesInstalled: boolean;
 }
 
 export interface Released {
@@ -93,16 +97,25 @@ export type WatchItem = { readonly revision: bigint; readonly storeId: string } 
   | { readonly kind: "bookmark" }
 );
 
+/** What a watcher is given at once: one item, or several that follow each other. */
+export type WatchStep = WatchItem | readonly WatchItem[];
+
 export interface Workspaces {
   acquire(input: AcquireInput, call: CallContext): Promise<Acquired>;
-  heartbeat(leaseId: string, token: string, ttlMs: number | undefined, call: CallContext): Promise<Lease>;
+  heartbeat(
+    leaseId: string,
+    token: string,
+    ttlMs: number | undefined,
+    call: CallContext,
+    dependenciesInstalled?: boolean,
+  ): Promise<Lease>;
   release(input: ReleaseInput, call: CallContext): Promise<Released>;
   list(input: ListInput, call: CallContext): Promise<WorkspaceList>;
   get(workspaceId: string, call: CallContext): Promise<Workspace>;
   reclaim(selector: ReclaimSelector, call: CallContext): Promise<readonly WorkspaceResult[]>;
   reset(selector: ResetSelector, call: CallContext): Promise<readonly WorkspaceResult[]>;
   /** The first item comes at once. Ends by throwing DRAINING when the server drains. */
-  watch(input: WatchInput, call: CallContext): AsyncIterable<WatchItem>;
+  watch(input: WatchInput, call: CallContext): AsyncIterable<WatchStep>;
 }
 
 export interface SalvageInput {

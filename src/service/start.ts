@@ -6,6 +6,7 @@ import type { TtlBounds } from "../domain/lease.js";
 import type { TokenSecret } from "../domain/lease-token.js";
 import type { Forge } from "../domain/subject.js";
 import type { Credentials } from "../ports/credentials.js";
+import type { DependencyStore } from "../ports/dependency-store.js";
 import type { EventLog } from "../ports/event-log.js";
 import type { GitEngine } from "../ports/git-engine.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
@@ -19,6 +20,7 @@ import type { WorkspaceStore } from "../ports/workspace-store.js";
 import { Acquiring } from "./acquiring.js";
 import { AdministrationService } from "./administration.js";
 import { Cleaning } from "./cleaning.js";
+import { Dependencies } from "./dependencies.js";
 import { Granting } from "./granting.js";
 import { Handover } from "./handover.js";
 import { Heartbeats } from "./heartbeats.js";
@@ -46,6 +48,7 @@ export interface ServiceStore {
   readonly work: WorkspaceStore;
   readonly salvages: SalvageStore;
   readonly sessions: SessionStore;
+  readonly dependencies: DependencyStore;
   readonly repositories: RepositoryStore;
   readonly hosts: HostStore;
   readonly events: EventLog;
@@ -104,13 +107,16 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const seats = new Seats();
   const salvages = new Salvages({ store: store.salvages, git, places, log });
   const salvaging = new Salvaging({ salvages: store.salvages, git, mirrors, places, log });
-  const cleaning = new Cleaning({ work, git, salvaging, places, log });
+  const files = { store: store.dependencies, repositories, files: git };
+  const dependencies = new Dependencies({ ...files, places, ownership, log });
+  const cleaning = new Cleaning({ work, git, salvaging, mirrors, dependencies, places, log });
   const granting = new Granting({
     board: tickets,
     repositories,
     mirrors,
     salvages,
     handover: new Handover({ git, cleaning, places, log }),
+    dependencies,
     places,
     ownership,
     seats,
@@ -125,6 +131,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     git,
     cleaning,
     salvaging,
+    dependencies,
     places,
     ownership,
     wake,
@@ -162,6 +169,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     leases,
     pool,
     salvages: store.salvages,
+    dependencies,
     repositories,
     wake,
     secret,

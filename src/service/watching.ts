@@ -6,7 +6,8 @@
  * 2. A watcher sees consecutive revisions, hidden by its filter or not; whatever it has not seen it reads from the log.
  * 3. Memory is bounded: the tail keeps the newest events only, and a watcher that falls behind what is kept for it is cut
  *    with WATCH_TOO_SLOW and the revision to resume from.
- * 4. A bookmark follows every `bookmarkMs` of silence, whatever the filter hides, and comes after every event up to its revision.
+ * 4. Of one event there is one item, which all watchers are given, so that whoever sends it may convert it once.
+ * 5. A bookmark follows every `bookmarkMs` of silence, whatever the filter hides, and comes after every event up to its revision.
  */
 import { type Event, matches } from "../domain/event.js";
 import { Failure } from "../domain/failure.js";
@@ -14,8 +15,8 @@ import type { EventLog } from "../ports/event-log.js";
 import type { WorkspaceFilter, WorkspacePool } from "../ports/lease-store.js";
 import type { Logger } from "../ports/logger.js";
 import { drainingFailure } from "./acquiring.js";
-import { EventTail } from "./event-tail.js";
-import type { CallContext, WatchInput, WatchItem } from "./services.js";
+import { EventTail, type Follower } from "./event-tail.js";
+import type { CallContext, WatchInput, WatchItem, WatchStep } from "./services.js";
 
 export interface WatchingDependencies {
   readonly events: EventLog;
@@ -33,13 +34,15 @@ const page = 500;
 export class Watching {
   readonly #deps: WatchingDependencies;
   readonly tail: EventTail;
+  readonly #items = new WeakMap<Event, WatchItem>();
 
   constructor(deps: WatchingDependencies) {
     this.#deps = deps;
     this.tail = new EventTail(deps.events, deps.log);
+    deps.draining.addEventListener("abort", () => this.tail.close(), { once: true });
   }
 
-  async *watch(input: WatchInput, call: CallContext): AsyncGenerator<WatchItem> {
+  async *watch(input: WatchInput, call: CallContext): AsyncGenerator<WatchStep> {
     const { storeId, events, draining } = this.#deps;
     if (draining.aborted) throw drainingFailure();
     if (input.storeId && input.storeId !== storeId) {
@@ -61,21 +64,22 @@ export class Watching {
       yield { kind: "snapshotEnd", workspaces: 0, revision: next - 1n, storeId };
     }
     const until = input.untilNow ? (await events.publish()).newest : undefined;
-    const leave = this.tail.follow();
+    const follower = this.tail.follow(call.signal);
     try {
       if (this.tail.newest < bounds.newest) await this.tail.look();
-      yield* this.#follow(next, until, input, call);
+      yield* this.#follow(follower, next, until, input, call);
     } finally {
-      leave();
+      follower.leave();
     }
   }
 
   async *#follow(
+    follower: Follower,
     from: bigint,
     until: bigint | undefined,
     input: WatchInput,
     call: CallContext,
-  ): AsyncGenerator<WatchItem> {
+  ): AsyncGenerator<WatchStep> {
     const { storeId, events, bookmarkMs, draining, maxBehind } = this.#deps;
     let next = from;
     let spoken = performance.now();
@@ -92,23 +96,38 @@ export class Watching {
           : until === undefined
             ? []
             : await events.read(next, page);
+      const wanted: WatchItem[] = [];
+      let isOver = false;
       for (const event of batch) {
-        if (until !== undefined && event.revision > until) return;
+        isOver = until !== undefined && event.revision > until;
+        if (isOver) break;
         next = event.revision + 1n;
-        if (!matches(input.filter, event)) continue;
-        yield { kind: "event", event, revision: event.revision, storeId };
-        spoken = performance.now();
-        // a resumed watcher may be far behind at first; from here on it has to keep up
-        caughtUp ||= newest - next < BigInt(page);
+        if (matches(input.filter, event)) wanted.push(this.#itemOf(event));
       }
+      if (wanted.length > 0) {
+        // a resumed watcher may be far behind at first; once it is near it has to keep up
+        caughtUp ||= newest - next < BigInt(page);
+        yield wanted;
+        spoken = performance.now();
+      }
+      if (isOver) return;
       if (batch.length > 0) continue;
       caughtUp = true;
       const left = spoken + bookmarkMs - performance.now();
       if (left <= 0) {
         yield { kind: "bookmark", revision: next - 1n, storeId };
         spoken = performance.now();
-      } else await this.tail.change(next, left, call.signal, draining);
+      } else await follower.change(next, left);
     }
+  }
+
+  #itemOf(event: Event): WatchItem {
+    let item = this.#items.get(event);
+    if (!item) {
+      item = { kind: "event", event, revision: event.revision, storeId: this.#deps.storeId };
+      this.#items.set(event, item);
+    }
+    return item;
   }
 
   async #read(next: bigint): Promise<readonly Event[]> {

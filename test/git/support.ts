@@ -4,7 +4,13 @@ import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createGitEngine, type GitEngineOptions } from "../../src/git/engine.js";
-import type { CheckoutTarget, CleanWorkspaceRequest, GitEngine } from "../../src/ports/git-engine.js";
+import type {
+  CheckoutTarget,
+  CleanWorkspaceRequest,
+  GitEngine,
+  PrepareWorkspaceRequest,
+  VerifyWorkspaceRequest,
+} from "../../src/ports/git-engine.js";
 import { git, TemporaryDirectory } from "../support/repositories.js";
 
 export const workerEntry = fileURLToPath(new URL("../../dist/src/git/worker/main.js", import.meta.url));
@@ -68,11 +74,17 @@ export class Site {
     return { commit, head, tracking: head !== "" };
   }
 
-  async prepare(revision = "", more: { branch?: string; from?: string } = {}): Promise<CheckoutTarget> {
+  async prepare(revision = "", more: Partial<PrepareWorkspaceRequest> = {}): Promise<CheckoutTarget> {
     const { mirror, path, origin, trustedIndex } = this;
     const target = await this.target(revision);
     await this.bench.engine.prepareWorkspace({ mirror, path, origin, trustedIndex, target, ...more });
     return target;
+  }
+
+  /** Compares it with what a fresh clone would be. */
+  verify(target: CheckoutTarget, more: Partial<VerifyWorkspaceRequest> = {}) {
+    const { mirror, path, origin, trustedIndex } = this;
+    return this.bench.engine.verifyWorkspace({ mirror, path, origin, trustedIndex, target, deep: false, ...more });
   }
 
   /** Cleans it to a new path. */

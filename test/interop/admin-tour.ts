@@ -99,6 +99,9 @@ export async function takeAdminTour(name: string, call: Call, served: Served, ma
   expect(await ask(`${admin}RemoveHost`, { name: host })).toEqual({});
 
   expect(await ask(`${admin}ListSalvages`, {})).not.toHaveProperty("salvages");
+  expect(await ask(`${admin}VerifyWorkspaces`, { workspaceIds: ["w999"] })).toMatchObject({
+    results: [{ outcome: "VERIFICATION_OUTCOME_SKIPPED", reason: "WORKSPACE_NOT_FOUND" }],
+  });
   expect(await askInVain(`${admin}DiscardSalvage`, { salvageId: "s999.1" })).toContain("salvage");
 
   const all = AdminService.methods.map((method) => admin + method.name);

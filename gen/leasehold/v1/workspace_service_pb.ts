@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file leasehold/v1/workspace_service.proto.
  */
 export const file_leasehold_v1_workspace_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRsZWFzZWhvbGQvdjEvd29ya3NwYWNlX3NlcnZpY2UucHJvdG8SDGxlYXNlaG9sZC52MSK3AwoOQWNxdWlyZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEhAKCHJldmlzaW9uGAMgASgJEgwKBGhvc3QYBCABKAkSDgoGaG9sZGVyGAUgASgJEiYKA3R0bBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgR3YWl0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjgKBmxhYmVscxgIIAMoCzIoLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdC5MYWJlbHNFbnRyeRIwCg1tYXhfc3RhbGVuZXNzGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmJyYW5jaBgKIAEoCRIkCgZhdXRob3IYCyABKAsyFC5sZWFzZWhvbGQudjEuQXV0aG9yEhoKEnJlc3RvcmVfc2FsdmFnZV9pZBgMIAEoCRIPCgdiaW5kaW5nGBQgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiJQoGQXV0aG9yEgwKBG5hbWUYASABKAkSDQoFZW1haWwYAiABKAkinQMKD0FjcXVpcmVSZXNwb25zZRIiCgVsZWFzZRgBIAEoCzITLmxlYXNlaG9sZC52MS5MZWFzZRITCgtsZWFzZV90b2tlbhgCIAEoCRIqCgl3b3Jrc3BhY2UYAyABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEhcKD3Jlc29sdmVkX2NvbW1pdBgEIAEoCRItCgZzb3VyY2UYBSABKA4yHS5sZWFzZWhvbGQudjEuV29ya3NwYWNlU291cmNlEi4KCmZldGNoX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKB2VsYXBzZWQYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJQoHdGltaW5ncxgIIAMoCzIULmxlYXNlaG9sZC52MS5UaW1pbmcSEAoIc3RvcmVfaWQYCSABKAkSLwoLdmVyaWZ5X3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhcKD2xvc3Rfc2FsdmFnZV9pZBgUIAEoCSJDCgZUaW1pbmcSDAoEc3RlcBgBIAEoCRIrCghkdXJhdGlvbhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJhChBIZWFydGJlYXRSZXF1ZXN0EhAKCGxlYXNlX2lkGAEgASgJEhMKC2xlYXNlX3Rva2VuGAIgASgJEiYKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI3ChFIZWFydGJlYXRSZXNwb25zZRIiCgVsZWFzZRgBIAEoCzITLmxlYXNlaG9sZC52MS5MZWFzZSJ/Cg5SZWxlYXNlUmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRITCgtsZWFzZV90b2tlbhgCIAEoCRIuCgtkaXNwb3NpdGlvbhgDIAEoDjIZLmxlYXNlaG9sZC52MS5EaXNwb3NpdGlvbhIWCg53YWl0X2Zvcl9jbGVhbhgEIAEoCCKyAQoPUmVsZWFzZVJlc3BvbnNlEioKCXdvcmtzcGFjZRgBIAEoCzIXLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2USGAoQYWxyZWFkeV9yZWxlYXNlZBgCIAEoCBIxCg1zYWx2YWdlX3N0YXRlGAMgASgOMhoubGVhc2Vob2xkLnYxLlNhbHZhZ2VTdGF0ZRImCgdzYWx2YWdlGAQgASgLMhUubGVhc2Vob2xkLnYxLlNhbHZhZ2UivwIKEUxpc3RBY3RpdmVSZXF1ZXN0EhIKCnJlcG9zaXRvcnkYASABKAkSDgoGaG9sZGVyGAIgASgJEgwKBGhvc3QYAyABKAkSOwoGbGFiZWxzGAQgAygLMisubGVhc2Vob2xkLnYxLkxpc3RBY3RpdmVSZXF1ZXN0LkxhYmVsc0VudHJ5EhQKDHdvcmtzcGFjZV9pZBgFIAEoCRIQCghsZWFzZV9pZBgGIAEoCRIPCgdiaW5kaW5nGBQgASgJEiwKBnN0YXRlcxgHIAMoDjIcLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VTdGF0ZRIRCglwYWdlX3NpemUYCCABKAUSEgoKcGFnZV90b2tlbhgJIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIn4KEkxpc3RBY3RpdmVSZXNwb25zZRIrCgp3b3Jrc3BhY2VzGAEgAygLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAMSEAoIc3RvcmVfaWQYBCABKAkiKwoTR2V0V29ya3NwYWNlUmVxdWVzdBIUCgx3b3Jrc3BhY2VfaWQYASABKAkiQgoUR2V0V29ya3NwYWNlUmVzcG9uc2USKgoJd29ya3NwYWNlGAEgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZSK0AQoOUmVjbGFpbVJlcXVlc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIMCgRob3N0GAIgASgJEhYKDmluY2x1ZGVfcGFya2VkGBQgASgIEi0KCm9sZGVyX3RoYW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbGVhc2VfaWRzGAQgAygJEhUKDXdvcmtzcGFjZV9pZHMYBSADKAkSDwoHZHJ5X3J1bhgGIAEoCCJBCg9SZWNsYWltUmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VSZXN1bHQipAEKD1dvcmtzcGFjZVJlc3VsdBIqCgl3b3Jrc3BhY2UYASABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEi0KBmFjdGlvbhgCIAEoDjIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VBY3Rpb24SDgoGcmVhc29uGAMgASgJEiYKB3NhbHZhZ2UYBCABKAsyFS5sZWFzZWhvbGQudjEuU2FsdmFnZSKGAQoMUmVzZXRSZXF1ZXN0EhQKDHdvcmtzcGFjZV9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEg8KB2JpbmRpbmcYFCABKAkSFgoOZXhwZWN0ZWRfZmVuY2UYAyABKAMSDQoFZm9yY2UYBCABKAgSFAoMYWJhbmRvbl93b3JrGAUgASgIIj8KDVJlc2V0UmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VSZXN1bHQi/QEKDFdhdGNoUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEg4KBmhvbGRlchgCIAEoCRIMCgRob3N0GAMgASgJEhQKDHdvcmtzcGFjZV9pZBgEIAEoCRIQCghsZWFzZV9pZBgFIAEoCRImCgVraW5kcxgGIAMoDjIXLmxlYXNlaG9sZC52MS5FdmVudEtpbmQSGgoNZnJvbV9yZXZpc2lvbhgHIAEoA0gAiAEBEhgKEGluY2x1ZGVfc25hcHNob3QYCCABKAgSEQoJdW50aWxfbm93GAkgASgIEhAKCHN0b3JlX2lkGAogASgJQhAKDl9mcm9tX3JldmlzaW9uIu0BCg1XYXRjaFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgDEhAKCHN0b3JlX2lkGAIgASgJEisKCHNuYXBzaG90GAMgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZUgAEjEKDHNuYXBzaG90X2VuZBgEIAEoCzIZLmxlYXNlaG9sZC52MS5TbmFwc2hvdEVuZEgAEiQKBWV2ZW50GAUgASgLMhMubGVhc2Vob2xkLnYxLkV2ZW50SAASKgoIYm9va21hcmsYBiABKAsyFi5sZWFzZWhvbGQudjEuQm9va21hcmtIAEIGCgRpdGVtIiEKC1NuYXBzaG90RW5kEhIKCndvcmtzcGFjZXMYASABKAUiCgoIQm9va21hcmsqpQEKD1dvcmtzcGFjZVNvdXJjZRIgChxXT1JLU1BBQ0VfU09VUkNFX1VOU1BFQ0lGSUVEEAASGQoVV09SS1NQQUNFX1NPVVJDRV9XQVJNEAESGwoXV09SS1NQQUNFX1NPVVJDRV9SRVVTRUQQAhIcChhXT1JLU1BBQ0VfU09VUkNFX0NSRUFURUQQAxIaChZXT1JLU1BBQ0VfU09VUkNFX0JPVU5EEAQqcAoLRGlzcG9zaXRpb24SGwoXRElTUE9TSVRJT05fVU5TUEVDSUZJRUQQABIVChFESVNQT1NJVElPTl9DTEVBThABEhcKE0RJU1BPU0lUSU9OX0RJU0NBUkQQAhIUChBESVNQT1NJVElPTl9QQVJLEAMqeQoMU2FsdmFnZVN0YXRlEh0KGVNBTFZBR0VfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJTQUxWQUdFX1NUQVRFX05PTkUQARIXChNTQUxWQUdFX1NUQVRFX1NBVkVEEAISGQoVU0FMVkFHRV9TVEFURV9QRU5ESU5HEAMqqgEKD1dvcmtzcGFjZUFjdGlvbhIgChxXT1JLU1BBQ0VfQUNUSU9OX1VOU1BFQ0lGSUVEEAASGQoVV09SS1NQQUNFX0FDVElPTl9OT05FEAESHAoYV09SS1NQQUNFX0FDVElPTl9SRU1PVkVEEAISIAocV09SS1NQQUNFX0FDVElPTl9MRUFTRV9FTkRFRBADEhoKFldPUktTUEFDRV9BQ1RJT05fUkVTRVQQBDLwBAoQV29ya3NwYWNlU2VydmljZRJGCgdBY3F1aXJlEhwubGVhc2Vob2xkLnYxLkFjcXVpcmVSZXF1ZXN0Gh0ubGVhc2Vob2xkLnYxLkFjcXVpcmVSZXNwb25zZRJMCglIZWFydGJlYXQSHi5sZWFzZWhvbGQudjEuSGVhcnRiZWF0UmVxdWVzdBofLmxlYXNlaG9sZC52MS5IZWFydGJlYXRSZXNwb25zZRJGCgdSZWxlYXNlEhwubGVhc2Vob2xkLnYxLlJlbGVhc2VSZXF1ZXN0Gh0ubGVhc2Vob2xkLnYxLlJlbGVhc2VSZXNwb25zZRJUCgpMaXN0QWN0aXZlEh8ubGVhc2Vob2xkLnYxLkxpc3RBY3RpdmVSZXF1ZXN0GiAubGVhc2Vob2xkLnYxLkxpc3RBY3RpdmVSZXNwb25zZSIDkAIBEloKDEdldFdvcmtzcGFjZRIhLmxlYXNlaG9sZC52MS5HZXRXb3Jrc3BhY2VSZXF1ZXN0GiIubGVhc2Vob2xkLnYxLkdldFdvcmtzcGFjZVJlc3BvbnNlIgOQAgESRgoHUmVjbGFpbRIcLmxlYXNlaG9sZC52MS5SZWNsYWltUmVxdWVzdBodLmxlYXNlaG9sZC52MS5SZWNsYWltUmVzcG9uc2USQAoFUmVzZXQSGi5sZWFzZWhvbGQudjEuUmVzZXRSZXF1ZXN0GhsubGVhc2Vob2xkLnYxLlJlc2V0UmVzcG9uc2USQgoFV2F0Y2gSGi5sZWFzZWhvbGQudjEuV2F0Y2hSZXF1ZXN0GhsubGVhc2Vob2xkLnYxLldhdGNoUmVzcG9uc2UwAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_leasehold_v1_event, file_leasehold_v1_lease, file_leasehold_v1_salvage, file_leasehold_v1_workspace]);
+  fileDesc("CiRsZWFzZWhvbGQvdjEvd29ya3NwYWNlX3NlcnZpY2UucHJvdG8SDGxlYXNlaG9sZC52MSLhBAoOQWNxdWlyZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEhAKCHJldmlzaW9uGAMgASgJEgwKBGhvc3QYBCABKAkSDgoGaG9sZGVyGAUgASgJEiYKA3R0bBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgR3YWl0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjgKBmxhYmVscxgIIAMoCzIoLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdC5MYWJlbHNFbnRyeRIwCg1tYXhfc3RhbGVuZXNzGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmJyYW5jaBgKIAEoCRIkCgZhdXRob3IYCyABKAsyFC5sZWFzZWhvbGQudjEuQXV0aG9yEhoKEnJlc3RvcmVfc2FsdmFnZV9pZBgMIAEoCRIPCgdiaW5kaW5nGBQgASgJEhwKFGRlcGVuZGVuY3lfbWFuaWZlc3RzGA0gAygJEkIKC2Vudmlyb25tZW50GA4gAygLMi0ubGVhc2Vob2xkLnYxLkFjcXVpcmVSZXF1ZXN0LkVudmlyb25tZW50RW50cnkSEgoKa2VlcF9wYXRocxgPIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjIKEEVudmlyb25tZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIlCgZBdXRob3ISDAoEbmFtZRgBIAEoCRINCgVlbWFpbBgCIAEoCSLPAwoPQWNxdWlyZVJlc3BvbnNlEiIKBWxlYXNlGAEgASgLMhMubGVhc2Vob2xkLnYxLkxlYXNlEhMKC2xlYXNlX3Rva2VuGAIgASgJEioKCXdvcmtzcGFjZRgDIAEoCzIXLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2USFwoPcmVzb2x2ZWRfY29tbWl0GAQgASgJEi0KBnNvdXJjZRgFIAEoDjIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VTb3VyY2USLgoKZmV0Y2hfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoHZWxhcHNlZBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIlCgd0aW1pbmdzGAggAygLMhQubGVhc2Vob2xkLnYxLlRpbWluZxIQCghzdG9yZV9pZBgJIAEoCRIvCgt2ZXJpZnlfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMZGVwZW5kZW5jaWVzGAsgASgLMhoubGVhc2Vob2xkLnYxLkRlcGVuZGVuY2llcxIXCg9sb3N0X3NhbHZhZ2VfaWQYFCABKAkigAEKDERlcGVuZGVuY2llcxITCgtmaW5nZXJwcmludBgBIAEoCRIsCgVzdGF0ZRgCIAEoDjIdLmxlYXNlaG9sZC52MS5EZXBlbmRlbmN5U3RhdGUSGQoRY2hhbmdlZF9tYW5pZmVzdHMYAyADKAkSEgoKY2FjaGVfcGF0aBgEIAEoCSJDCgZUaW1pbmcSDAoEc3RlcBgBIAEoCRIrCghkdXJhdGlvbhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKBAQoQSGVhcnRiZWF0UmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRITCgtsZWFzZV90b2tlbhgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHgoWZGVwZW5kZW5jaWVzX2luc3RhbGxlZBgEIAEoCCI3ChFIZWFydGJlYXRSZXNwb25zZRIiCgVsZWFzZRgBIAEoCzITLmxlYXNlaG9sZC52MS5MZWFzZSKfAQoOUmVsZWFzZVJlcXVlc3QSEAoIbGVhc2VfaWQYASABKAkSEwoLbGVhc2VfdG9rZW4YAiABKAkSLgoLZGlzcG9zaXRpb24YAyABKA4yGS5sZWFzZWhvbGQudjEuRGlzcG9zaXRpb24SFgoOd2FpdF9mb3JfY2xlYW4YBCABKAgSHgoWZGVwZW5kZW5jaWVzX2luc3RhbGxlZBgFIAEoCCKyAQoPUmVsZWFzZVJlc3BvbnNlEioKCXdvcmtzcGFjZRgBIAEoCzIXLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2USGAoQYWxyZWFkeV9yZWxlYXNlZBgCIAEoCBIxCg1zYWx2YWdlX3N0YXRlGAMgASgOMhoubGVhc2Vob2xkLnYxLlNhbHZhZ2VTdGF0ZRImCgdzYWx2YWdlGAQgASgLMhUubGVhc2Vob2xkLnYxLlNhbHZhZ2UivwIKEUxpc3RBY3RpdmVSZXF1ZXN0EhIKCnJlcG9zaXRvcnkYASABKAkSDgoGaG9sZGVyGAIgASgJEgwKBGhvc3QYAyABKAkSOwoGbGFiZWxzGAQgAygLMisubGVhc2Vob2xkLnYxLkxpc3RBY3RpdmVSZXF1ZXN0LkxhYmVsc0VudHJ5EhQKDHdvcmtzcGFjZV9pZBgFIAEoCRIQCghsZWFzZV9pZBgGIAEoCRIPCgdiaW5kaW5nGBQgASgJEiwKBnN0YXRlcxgHIAMoDjIcLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VTdGF0ZRIRCglwYWdlX3NpemUYCCABKAUSEgoKcGFnZV90b2tlbhgJIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIn4KEkxpc3RBY3RpdmVSZXNwb25zZRIrCgp3b3Jrc3BhY2VzGAEgAygLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAMSEAoIc3RvcmVfaWQYBCABKAkiKwoTR2V0V29ya3NwYWNlUmVxdWVzdBIUCgx3b3Jrc3BhY2VfaWQYASABKAkiQgoUR2V0V29ya3NwYWNlUmVzcG9uc2USKgoJd29ya3NwYWNlGAEgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZSK0AQoOUmVjbGFpbVJlcXVlc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIMCgRob3N0GAIgASgJEhYKDmluY2x1ZGVfcGFya2VkGBQgASgIEi0KCm9sZGVyX3RoYW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbGVhc2VfaWRzGAQgAygJEhUKDXdvcmtzcGFjZV9pZHMYBSADKAkSDwoHZHJ5X3J1bhgGIAEoCCJBCg9SZWNsYWltUmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VSZXN1bHQipAEKD1dvcmtzcGFjZVJlc3VsdBIqCgl3b3Jrc3BhY2UYASABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEi0KBmFjdGlvbhgCIAEoDjIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VBY3Rpb24SDgoGcmVhc29uGAMgASgJEiYKB3NhbHZhZ2UYBCABKAsyFS5sZWFzZWhvbGQudjEuU2FsdmFnZSKGAQoMUmVzZXRSZXF1ZXN0EhQKDHdvcmtzcGFjZV9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEg8KB2JpbmRpbmcYFCABKAkSFgoOZXhwZWN0ZWRfZmVuY2UYAyABKAMSDQoFZm9yY2UYBCABKAgSFAoMYWJhbmRvbl93b3JrGAUgASgIIj8KDVJlc2V0UmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VSZXN1bHQi/QEKDFdhdGNoUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEg4KBmhvbGRlchgCIAEoCRIMCgRob3N0GAMgASgJEhQKDHdvcmtzcGFjZV9pZBgEIAEoCRIQCghsZWFzZV9pZBgFIAEoCRImCgVraW5kcxgGIAMoDjIXLmxlYXNlaG9sZC52MS5FdmVudEtpbmQSGgoNZnJvbV9yZXZpc2lvbhgHIAEoA0gAiAEBEhgKEGluY2x1ZGVfc25hcHNob3QYCCABKAgSEQoJdW50aWxfbm93GAkgASgIEhAKCHN0b3JlX2lkGAogASgJQhAKDl9mcm9tX3JldmlzaW9uIu0BCg1XYXRjaFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgDEhAKCHN0b3JlX2lkGAIgASgJEisKCHNuYXBzaG90GAMgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZUgAEjEKDHNuYXBzaG90X2VuZBgEIAEoCzIZLmxlYXNlaG9sZC52MS5TbmFwc2hvdEVuZEgAEiQKBWV2ZW50GAUgASgLMhMubGVhc2Vob2xkLnYxLkV2ZW50SAASKgoIYm9va21hcmsYBiABKAsyFi5sZWFzZWhvbGQudjEuQm9va21hcmtIAEIGCgRpdGVtIiEKC1NuYXBzaG90RW5kEhIKCndvcmtzcGFjZXMYASABKAUiCgoIQm9va21hcmsqiwEKD0RlcGVuZGVuY3lTdGF0ZRIgChxERVBFTkRFTkNZX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWREVQRU5ERU5DWV9TVEFURV9SRUFEWRABEhwKGERFUEVOREVOQ1lfU1RBVEVfTUlTU0lORxACEhwKGERFUEVOREVOQ1lfU1RBVEVfQ0hBTkdFRBADKqUBCg9Xb3Jrc3BhY2VTb3VyY2USIAocV09SS1NQQUNFX1NPVVJDRV9VTlNQRUNJRklFRBAAEhkKFVdPUktTUEFDRV9TT1VSQ0VfV0FSTRABEhsKF1dPUktTUEFDRV9TT1VSQ0VfUkVVU0VEEAISHAoYV09SS1NQQUNFX1NPVVJDRV9DUkVBVEVEEAMSGgoWV09SS1NQQUNFX1NPVVJDRV9CT1VORBAEKnAKC0Rpc3Bvc2l0aW9uEhsKF0RJU1BPU0lUSU9OX1VOU1BFQ0lGSUVEEAASFQoRRElTUE9TSVRJT05fQ0xFQU4QARIXChNESVNQT1NJVElPTl9ESVNDQVJEEAISFAoQRElTUE9TSVRJT05fUEFSSxADKnkKDFNhbHZhZ2VTdGF0ZRIdChlTQUxWQUdFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSU0FMVkFHRV9TVEFURV9OT05FEAESFwoTU0FMVkFHRV9TVEFURV9TQVZFRBACEhkKFVNBTFZBR0VfU1RBVEVfUEVORElORxADKqoBCg9Xb3Jrc3BhY2VBY3Rpb24SIAocV09SS1NQQUNFX0FDVElPTl9VTlNQRUNJRklFRBAAEhkKFVdPUktTUEFDRV9BQ1RJT05fTk9ORRABEhwKGFdPUktTUEFDRV9BQ1RJT05fUkVNT1ZFRBACEiAKHFdPUktTUEFDRV9BQ1RJT05fTEVBU0VfRU5ERUQQAxIaChZXT1JLU1BBQ0VfQUNUSU9OX1JFU0VUEAQy8AQKEFdvcmtzcGFjZVNlcnZpY2USRgoHQWNxdWlyZRIcLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdBodLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVzcG9uc2USTAoJSGVhcnRiZWF0Eh4ubGVhc2Vob2xkLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHy5sZWFzZWhvbGQudjEuSGVhcnRiZWF0UmVzcG9uc2USRgoHUmVsZWFzZRIcLmxlYXNlaG9sZC52MS5SZWxlYXNlUmVxdWVzdBodLmxlYXNlaG9sZC52MS5SZWxlYXNlUmVzcG9uc2USVAoKTGlzdEFjdGl2ZRIfLmxlYXNlaG9sZC52MS5MaXN0QWN0aXZlUmVxdWVzdBogLmxlYXNlaG9sZC52MS5MaXN0QWN0aXZlUmVzcG9uc2UiA5ACARJaCgxHZXRXb3Jrc3BhY2USIS5sZWFzZWhvbGQudjEuR2V0V29ya3NwYWNlUmVxdWVzdBoiLmxlYXNlaG9sZC52MS5HZXRXb3Jrc3BhY2VSZXNwb25zZSIDkAIBEkYKB1JlY2xhaW0SHC5sZWFzZWhvbGQudjEuUmVjbGFpbVJlcXVlc3QaHS5sZWFzZWhvbGQudjEuUmVjbGFpbVJlc3BvbnNlEkAKBVJlc2V0EhoubGVhc2Vob2xkLnYxLlJlc2V0UmVxdWVzdBobLmxlYXNlaG9sZC52MS5SZXNldFJlc3BvbnNlEkIKBVdhdGNoEhoubGVhc2Vob2xkLnYxLldhdGNoUmVxdWVzdBobLmxlYXNlaG9sZC52MS5XYXRjaFJlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_leasehold_v1_event, file_leasehold_v1_lease, file_leasehold_v1_salvage, file_leasehold_v1_workspace]);
 
 /**
  * What to lease.
@@ -133,6 +133,35 @@ export type AcquireRequest = Message<"leasehold.v1.AcquireRequest"> & {
    * @generated from field: string binding = 20;
    */
   binding: string;
+
+  /**
+   * Which files of the commit say what is to be installed: paths or globs from the top of the repository (`*`, `?` and
+   * `[...]` within a name, `**` for any directories), or `auto` for the lockfiles and manifests of the well-known
+   * package managers in any directory. Read from the commit's tree, never from a holder's files; those of submodules
+   * are not seen. At most 64 of at most 256 bytes, without a `/` at the beginning and without `..`; one request may
+   * select at most 5,000 files. Empty: no `dependencies` in the answer.
+   *
+   * @generated from field: repeated string dependency_manifests = 13;
+   */
+  dependencyManifests: string[];
+
+  /**
+   * What else the dependencies depend on, say a version of a runtime: goes into the fingerprint. Not for secrets: it is
+   * stored. At most 64 entries; keys `[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}`, values at most 1,024 bytes.
+   *
+   * @generated from field: map<string, string> environment = 14;
+   */
+  environment: { [key: string]: string };
+
+  /**
+   * What is to survive between leases that ask for the same: files and directories that the commit ignores and does not
+   * track, such as `node_modules`. Relative to the top; a `/` at the end is allowed; no empty part, `.`, `..` or `.git`,
+   * and none below another. Needs `dependency_manifests`. At most 32 of at most 1,024 bytes. Kept files are what a
+   * holder left: unlike the rest of the workspace they are proven by nothing. Empty: none are there.
+   *
+   * @generated from field: repeated string keep_paths = 15;
+   */
+  keepPaths: string[];
 };
 
 /**
@@ -250,6 +279,13 @@ export type AcquireResponse = Message<"leasehold.v1.AcquireResponse"> & {
   verifyTime?: Timestamp | undefined;
 
   /**
+   * Whether dependencies have to be installed. Unset without `dependency_manifests`.
+   *
+   * @generated from field: leasehold.v1.Dependencies dependencies = 11;
+   */
+  dependencies?: Dependencies | undefined;
+
+  /**
    * The binding's workspace was given up meanwhile, or was broken: the salvage of what was in it. Where it was broken, that has
    * been restored; otherwise `restore_salvage_id` of another Acquire brings it back. Empty: nothing was lost.
    *
@@ -264,6 +300,52 @@ export type AcquireResponse = Message<"leasehold.v1.AcquireResponse"> & {
  */
 export const AcquireResponseSchema: GenMessage<AcquireResponse> = /*@__PURE__*/
   messageDesc(file_leasehold_v1_workspace_service, 2);
+
+/**
+ * What is there of a workspace's dependencies.
+ *
+ * @generated from message leasehold.v1.Dependencies
+ */
+export type Dependencies = Message<"leasehold.v1.Dependencies"> & {
+  /**
+   * 64 hexadecimal digits: SHA-256 over the selected manifests (paths and contents), the platform of the host (system,
+   * processor, C library) and `environment`. Equal on all hosts of a platform; nothing else changes it.
+   *
+   * @generated from field: string fingerprint = 1;
+   */
+  fingerprint: string;
+
+  /**
+   * What is there.
+   *
+   * @generated from field: leasehold.v1.DependencyState state = 2;
+   */
+  state: DependencyState;
+
+  /**
+   * With CHANGED: paths of the manifests that were added, changed or removed since, sorted; at most 100. Empty if only
+   * the platform, `environment` or `dependency_manifests` differ.
+   *
+   * @generated from field: repeated string changed_manifests = 3;
+   */
+  changedManifests: string[];
+
+  /**
+   * An absolute path on the host: a directory for an installer's own cache. It is the same for all leases of this
+   * repository, fingerprint and caller (of all callers, if the repository has `share_dependencies`), also at once,
+   * and outlives them; it goes some time after its last use. Nobody proves what is in it.
+   *
+   * @generated from field: string cache_path = 4;
+   */
+  cachePath: string;
+};
+
+/**
+ * Describes the message leasehold.v1.Dependencies.
+ * Use `create(DependenciesSchema)` to create a new message.
+ */
+export const DependenciesSchema: GenMessage<Dependencies> = /*@__PURE__*/
+  messageDesc(file_leasehold_v1_workspace_service, 3);
 
 /**
  * How long one step of a call took.
@@ -291,7 +373,7 @@ export type Timing = Message<"leasehold.v1.Timing"> & {
  * Use `create(TimingSchema)` to create a new message.
  */
 export const TimingSchema: GenMessage<Timing> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 3);
+  messageDesc(file_leasehold_v1_workspace_service, 4);
 
 /**
  * Which lease to renew.
@@ -319,6 +401,15 @@ export type HeartbeatRequest = Message<"leasehold.v1.HeartbeatRequest"> & {
    * @generated from field: google.protobuf.Duration ttl = 3;
    */
   ttl?: Duration | undefined;
+
+  /**
+   * The dependencies are installed as the commit's manifests say: `keep_paths` are kept when the lease ends. Holds for
+   * the lease from now on, and from the beginning where `dependencies` was READY. Counts only while the manifests in
+   * the workspace still give the lease's fingerprint, now and at the end. Ignored without `dependency_manifests`.
+   *
+   * @generated from field: bool dependencies_installed = 4;
+   */
+  dependenciesInstalled: boolean;
 };
 
 /**
@@ -326,7 +417,7 @@ export type HeartbeatRequest = Message<"leasehold.v1.HeartbeatRequest"> & {
  * Use `create(HeartbeatRequestSchema)` to create a new message.
  */
 export const HeartbeatRequestSchema: GenMessage<HeartbeatRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 4);
+  messageDesc(file_leasehold_v1_workspace_service, 5);
 
 /**
  * The renewed lease.
@@ -347,7 +438,7 @@ export type HeartbeatResponse = Message<"leasehold.v1.HeartbeatResponse"> & {
  * Use `create(HeartbeatResponseSchema)` to create a new message.
  */
 export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 5);
+  messageDesc(file_leasehold_v1_workspace_service, 6);
 
 /**
  * Which lease to end.
@@ -383,6 +474,13 @@ export type ReleaseRequest = Message<"leasehold.v1.ReleaseRequest"> & {
    * @generated from field: bool wait_for_clean = 4;
    */
   waitForClean: boolean;
+
+  /**
+   * As in Heartbeat. With DISCARD nothing is kept.
+   *
+   * @generated from field: bool dependencies_installed = 5;
+   */
+  dependenciesInstalled: boolean;
 };
 
 /**
@@ -390,7 +488,7 @@ export type ReleaseRequest = Message<"leasehold.v1.ReleaseRequest"> & {
  * Use `create(ReleaseRequestSchema)` to create a new message.
  */
 export const ReleaseRequestSchema: GenMessage<ReleaseRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 6);
+  messageDesc(file_leasehold_v1_workspace_service, 7);
 
 /**
  * The workspace after its lease has ended.
@@ -432,7 +530,7 @@ export type ReleaseResponse = Message<"leasehold.v1.ReleaseResponse"> & {
  * Use `create(ReleaseResponseSchema)` to create a new message.
  */
 export const ReleaseResponseSchema: GenMessage<ReleaseResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 7);
+  messageDesc(file_leasehold_v1_workspace_service, 8);
 
 /**
  * Which workspaces to list. All filters must match.
@@ -516,7 +614,7 @@ export type ListActiveRequest = Message<"leasehold.v1.ListActiveRequest"> & {
  * Use `create(ListActiveRequestSchema)` to create a new message.
  */
 export const ListActiveRequestSchema: GenMessage<ListActiveRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 8);
+  messageDesc(file_leasehold_v1_workspace_service, 9);
 
 /**
  * Workspaces, in the order of their ids.
@@ -558,7 +656,7 @@ export type ListActiveResponse = Message<"leasehold.v1.ListActiveResponse"> & {
  * Use `create(ListActiveResponseSchema)` to create a new message.
  */
 export const ListActiveResponseSchema: GenMessage<ListActiveResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 9);
+  messageDesc(file_leasehold_v1_workspace_service, 10);
 
 /**
  * Which workspace to get.
@@ -579,7 +677,7 @@ export type GetWorkspaceRequest = Message<"leasehold.v1.GetWorkspaceRequest"> & 
  * Use `create(GetWorkspaceRequestSchema)` to create a new message.
  */
 export const GetWorkspaceRequestSchema: GenMessage<GetWorkspaceRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 10);
+  messageDesc(file_leasehold_v1_workspace_service, 11);
 
 /**
  * One workspace.
@@ -600,7 +698,7 @@ export type GetWorkspaceResponse = Message<"leasehold.v1.GetWorkspaceResponse"> 
  * Use `create(GetWorkspaceResponseSchema)` to create a new message.
  */
 export const GetWorkspaceResponseSchema: GenMessage<GetWorkspaceResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 11);
+  messageDesc(file_leasehold_v1_workspace_service, 12);
 
 /**
  * What to take back. At least one of `repository`, `host`, `older_than`, `lease_ids`, `workspace_ids` must be given.
@@ -663,7 +761,7 @@ export type ReclaimRequest = Message<"leasehold.v1.ReclaimRequest"> & {
  * Use `create(ReclaimRequestSchema)` to create a new message.
  */
 export const ReclaimRequestSchema: GenMessage<ReclaimRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 12);
+  messageDesc(file_leasehold_v1_workspace_service, 13);
 
 /**
  * What was taken back.
@@ -684,7 +782,7 @@ export type ReclaimResponse = Message<"leasehold.v1.ReclaimResponse"> & {
  * Use `create(ReclaimResponseSchema)` to create a new message.
  */
 export const ReclaimResponseSchema: GenMessage<ReclaimResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 13);
+  messageDesc(file_leasehold_v1_workspace_service, 14);
 
 /**
  * What a call did to one workspace.
@@ -727,7 +825,7 @@ export type WorkspaceResult = Message<"leasehold.v1.WorkspaceResult"> & {
  * Use `create(WorkspaceResultSchema)` to create a new message.
  */
 export const WorkspaceResultSchema: GenMessage<WorkspaceResult> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 14);
+  messageDesc(file_leasehold_v1_workspace_service, 15);
 
 /**
  * What to make clean again: exactly one of `workspace_id` and `repository`; the latter alone or with `binding`.
@@ -784,7 +882,7 @@ export type ResetRequest = Message<"leasehold.v1.ResetRequest"> & {
  * Use `create(ResetRequestSchema)` to create a new message.
  */
 export const ResetRequestSchema: GenMessage<ResetRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 15);
+  messageDesc(file_leasehold_v1_workspace_service, 16);
 
 /**
  * What was reset.
@@ -805,7 +903,7 @@ export type ResetResponse = Message<"leasehold.v1.ResetResponse"> & {
  * Use `create(ResetResponseSchema)` to create a new message.
  */
 export const ResetResponseSchema: GenMessage<ResetResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 16);
+  messageDesc(file_leasehold_v1_workspace_service, 17);
 
 /**
  * What to watch. All filters must match; they hide events, never bookmarks.
@@ -889,7 +987,7 @@ export type WatchRequest = Message<"leasehold.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 17);
+  messageDesc(file_leasehold_v1_workspace_service, 18);
 
 /**
  * One item of the stream.
@@ -956,7 +1054,7 @@ export type WatchResponse = Message<"leasehold.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 18);
+  messageDesc(file_leasehold_v1_workspace_service, 19);
 
 /**
  * The snapshot is complete.
@@ -977,7 +1075,7 @@ export type SnapshotEnd = Message<"leasehold.v1.SnapshotEnd"> & {
  * Use `create(SnapshotEndSchema)` to create a new message.
  */
 export const SnapshotEndSchema: GenMessage<SnapshotEnd> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 19);
+  messageDesc(file_leasehold_v1_workspace_service, 20);
 
 /**
  * A sign of life that moves the revision on.
@@ -992,7 +1090,50 @@ export type Bookmark = Message<"leasehold.v1.Bookmark"> & {
  * Use `create(BookmarkSchema)` to create a new message.
  */
 export const BookmarkSchema: GenMessage<Bookmark> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_workspace_service, 20);
+  messageDesc(file_leasehold_v1_workspace_service, 21);
+
+/**
+ * What is there of a workspace's dependencies.
+ *
+ * @generated from enum leasehold.v1.DependencyState
+ */
+export enum DependencyState {
+  /**
+   * Unknown to this client.
+   *
+   * @generated from enum value: DEPENDENCY_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * They were installed for this fingerprint: what an earlier lease left at the same `keep_paths` is in place. Without
+   * `keep_paths`: an earlier lease without them marked what is at `cache_path` as installed.
+   *
+   * @generated from enum value: DEPENDENCY_STATE_READY = 1;
+   */
+  READY = 1,
+
+  /**
+   * There is nothing. It may be that another lease has it now.
+   *
+   * @generated from enum value: DEPENDENCY_STATE_MISSING = 2;
+   */
+  MISSING = 2,
+
+  /**
+   * There is nothing for this fingerprint, but there was for another: see `changed_manifests`. What had been kept at the
+   * same `keep_paths` was removed.
+   *
+   * @generated from enum value: DEPENDENCY_STATE_CHANGED = 3;
+   */
+  CHANGED = 3,
+}
+
+/**
+ * Describes the enum leasehold.v1.DependencyState.
+ */
+export const DependencyStateSchema: GenEnum<DependencyState> = /*@__PURE__*/
+  enumDesc(file_leasehold_v1_workspace_service, 0);
 
 /**
  * Where an acquired workspace came from.
@@ -1040,7 +1181,7 @@ export enum WorkspaceSource {
  * Describes the enum leasehold.v1.WorkspaceSource.
  */
 export const WorkspaceSourceSchema: GenEnum<WorkspaceSource> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_workspace_service, 0);
+  enumDesc(file_leasehold_v1_workspace_service, 1);
 
 /**
  * What becomes of a workspace when its lease is released.
@@ -1081,7 +1222,7 @@ export enum Disposition {
  * Describes the enum leasehold.v1.Disposition.
  */
 export const DispositionSchema: GenEnum<Disposition> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_workspace_service, 1);
+  enumDesc(file_leasehold_v1_workspace_service, 2);
 
 /**
  * What became of the work that a lease left.
@@ -1124,7 +1265,7 @@ export enum SalvageState {
  * Describes the enum leasehold.v1.SalvageState.
  */
 export const SalvageStateSchema: GenEnum<SalvageState> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_workspace_service, 2);
+  enumDesc(file_leasehold_v1_workspace_service, 3);
 
 /**
  * What was done to a workspace.
@@ -1172,7 +1313,7 @@ export enum WorkspaceAction {
  * Describes the enum leasehold.v1.WorkspaceAction.
  */
 export const WorkspaceActionSchema: GenEnum<WorkspaceAction> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_workspace_service, 3);
+  enumDesc(file_leasehold_v1_workspace_service, 4);
 
 /**
  * Leases clean git workspaces.

@@ -34,8 +34,23 @@ export class BaseFiles {
     return { mode: this.index.mode(position), id: this.index.id(position) };
   }
 
-  isIndexed(path: string): boolean {
-    return this.positions.has(path);
+  /** Of a byte path in the index. */
+  position(path: string): number | undefined {
+    return this.positions.get(path);
+  }
+
+  /** Whether the commit has something else at a byte path than the index. */
+  differs(path: string): boolean {
+    const { removed, added, changed } = this.diff;
+    return removed.has(path) || added.has(path) || changed.has(path);
+  }
+
+  /** Byte paths of the commit, but for positions of the index that are `met`. */
+  *unmet(met: Uint8Array): Generator<string> {
+    for (const [position, path] of this.index.paths.entries()) {
+      if (!met[position] && !this.diff.removed.has(path)) yield path;
+    }
+    yield* this.diff.added.keys();
   }
 
   *paths(): Generator<string> {

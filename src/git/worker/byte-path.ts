@@ -5,6 +5,8 @@
  */
 
 const beyondAscii = /[^\x00-\x7f]/;
+/** A path of 4,000 bytes tells an operator no more than its beginning. */
+const longestShown = 200;
 
 export function toBytePath(path: string): string {
   return beyondAscii.test(path) ? Buffer.from(path, "utf8").toString("latin1") : path;
@@ -21,4 +23,11 @@ export function toText(bytes: string): string | undefined {
   const raw = Buffer.from(bytes, "latin1");
   const text = raw.toString("utf8");
   return Buffer.from(text, "utf8").equals(raw) ? text : undefined;
+}
+
+/** For people: control characters and what is not UTF-8 are replaced. */
+export function toShown(bytes: string): string {
+  if (bytes === "") return ".";
+  const text = JSON.stringify(Buffer.from(bytes, "latin1").toString("utf8")).slice(1, -1);
+  return text.length > longestShown ? `${text.slice(0, longestShown)}...` : text;
 }

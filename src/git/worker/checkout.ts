@@ -6,19 +6,36 @@
  *    it, shares its future.
  * 2. Only files that the old tree or index had are unlinked: their directories have been compared and are real.
  */
-import { rmdirSync, unlinkSync } from "node:fs";
-import { join } from "node:path";
 import { convertAttributesFiles, convertingAttributes, isAttributesFile } from "./attributes.js";
-import { toBytePath, toFsPath, toText } from "./byte-path.js";
+import { toText } from "./byte-path.js";
+import { asHolder } from "./holder.js";
 import { checkoutStrategy, git, type Repository, type Tree, withRepository } from "./nodegit.js";
 import { ObjectStore } from "./object-store.js";
+import { movePlainly } from "./plain-move.js";
+import { removeFiles } from "./remove-files.js";
 import { diffTrees } from "./tree-diff.js";
 
 /** From this many paths on it is worth to look whether filters matter. */
 const manyPaths = 1000;
 
+/** Writes some files (text paths) into an empty workspace that has its `.git`, as its attributes files say. */
+export async function checkOutSome(
+  path: string,
+  commit: string,
+  attributes: readonly string[],
+  paths: readonly string[],
+): Promise<void> {
+  if (attributes.length > 0) await writeAttributes(path, commit, attributes);
+  const rest = paths.filter((name) => !isAttributesFile(name));
+  if (rest.length > 0) await write(path, commit, { paths: rest });
+}
+
 /** Fills an empty workspace that has its `.git`. */
-export async function checkOutAll(path: string, commit: string): Promise<void> {
+export function checkOutAll(path: string, commit: string): Promise<void> {
+  return asHolder(() => fill(path, commit));
+}
+
+async function fill(path: string, commit: string): Promise<void> {
   const attributes = await withRepository(path, async (repository) =>
     convertingAttributes(repository, await treeOf(repository, commit)),
   );
@@ -31,13 +48,12 @@ export async function checkOutAll(path: string, commit: string): Promise<void> {
  * `touched`: byte paths of files of `from` that are to be written anew in any case.
  * Throws where only a fresh clone gives what a fresh clone has.
  */
-export async function checkOutChanges(
-  path: string,
-  from: string,
-  to: string,
-  touched: readonly string[],
-): Promise<void> {
-  if (from === to && touched.length === 0) return;
+export function checkOutChanges(path: string, from: string, to: string, touched: readonly string[]): Promise<void> {
+  return asHolder(() => change(path, from, to, touched));
+}
+
+async function change(path: string, from: string, to: string, touched: readonly string[]): Promise<void> {
+  if (touched.length === 0 && (from === to || movePlainly(path, from, to))) return;
   const plan = await withRepository(path, async (repository) => {
     const fromTree = await treeOf(repository, from);
     const tree = await treeOf(repository, to);
@@ -87,7 +103,7 @@ async function write(path: string, commit: string, options: { paths?: readonly s
 
 /** Byte paths that differ. */
 function compareTrees(path: string, from: string, to: string) {
-  const objects = ObjectStore.of(join(path, ".git", "objects"));
+  const objects = ObjectStore.ofWorkspace(path);
   try {
     const { removed, added, changed } = diffTrees((id) => objects.read(id, "tree"), from, to);
     return { removed: [...removed.keys()], added: [...added.keys()], changed: [...changed.keys()] };
@@ -105,34 +121,4 @@ function named(path: string): string {
   const text = toText(path);
   if (text === undefined) throw new Error("a path that is not UTF-8 cannot be written by itself");
   return text;
-}
-
-/** Unlinks files that may be missing, and the directories that become empty. */
-export function removeFiles(path: string, names: Iterable<string>): void {
-  const root = toBytePath(path);
-  const parents = new Set<string>();
-  for (const name of names) {
-    try {
-      unlinkSync(toFsPath(`${root}/${name}`));
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === "EISDIR" || code === "EPERM") rmdirSync(toFsPath(`${root}/${name}`));
-      else if (code !== "ENOENT" && code !== "ENOTDIR") throw error;
-    }
-    parents.add(name.slice(0, Math.max(name.lastIndexOf("/"), 0)));
-  }
-  for (const parent of parents) removeEmptyUpwards(root, parent);
-}
-
-function removeEmptyUpwards(root: string, directory: string): void {
-  for (let at = directory; at !== ""; at = at.slice(0, Math.max(at.lastIndexOf("/"), 0))) {
-    try {
-      rmdirSync(toFsPath(`${root}/${at}`));
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === "ENOENT") continue;
-      if (code === "ENOTEMPTY" || code === "EEXIST") return;
-      throw error;
-    }
-  }
 }

@@ -7,34 +7,52 @@
  *    so no write can go through a symlink.
  * 3. Every file that may have changed is written anew; the others have been proven by their stat.
  * 4. Nothing is destroyed before the guard, where it is asked for, has found no work.
+ * 5. No other file system that is mounted inside is entered: the workspace is left as it is then.
  */
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { CleanOutcome, CleanWorkspaceRequest } from "../../ports/git-engine.js";
 import { toBytePath, toFsPath } from "./byte-path.js";
 import { checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
 import { guard } from "./guard.js";
+import { asHolder } from "./holder.js";
 import { IndexFile } from "./index-file.js";
-import { beside, findWorkspace, isThere, leftoversOf } from "./place.js";
+import { describeMounts, describeRefusal } from "./obstruction.js";
+import { beside, findWorkspace, isThere, leftoversOf, makeParent } from "./place.js";
 import { type Making, makeWorkspace } from "./prepare.js";
+import { takeComparison } from "./recent-comparison.js";
 import { readRefs } from "./refs.js";
 import { TrashBin } from "./trash.js";
 import { indexPath, readTrustedIndex, saveTrustedIndex } from "./trusted-index.js";
 import { compareWorkingTree, correctModes } from "./working-tree.js";
 
 export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<CleanOutcome> {
-  const { path, candidates, target } = request;
+  const { candidates } = request;
+  const mounted = findMount(candidates);
+  if (mounted) return mounted;
   if (request.guardWork) {
     const unsaved = await guard(request);
     if (unsaved) return unsaved;
   }
+  try {
+    return await clean(request);
+  } catch (error) {
+    const path = findWorkspace(candidates) ?? request.path;
+    const detail = describeRefusal(error, path);
+    if (detail === undefined) throw error;
+    return { kind: "obstructed", path, detail };
+  }
+}
+
+async function clean(request: CleanWorkspaceRequest): Promise<CleanOutcome> {
+  const { path, candidates, target } = request;
   const bin = new TrashBin(request.trash);
   const found = findWorkspace(candidates);
   if (found !== undefined && found !== path) {
     if (isThere(path)) bin.take(path);
-    mkdirSync(dirname(path), { recursive: true });
+    makeParent(path);
     renameSync(found, path);
   }
   for (const place of candidates) {
@@ -44,10 +62,10 @@ export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<Cl
   const making: Making = { ...request, table: readRefs(request.mirror) };
   if (found !== undefined && target.commit !== "" && !request.fromScratch) {
     try {
-      if (await reuse(making, bin)) return { kind: "clean", recreated: false };
+      if (await reuse(making, bin, request.comparedBefore ?? false)) return { kind: "clean", recreated: false };
     } catch (error) {
-      // A full disk would defeat a fresh clone as well; anything else, one does not depend on.
-      if (isHostFault(error)) throw error;
+      // A full disk would defeat a fresh clone as well, and what refuses to go would never leave the trash.
+      if (isHostFault(error) || describeRefusal(error, path) !== undefined) throw error;
     }
   }
   if (isThere(path)) bin.take(path);
@@ -55,20 +73,35 @@ export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<Cl
   return { kind: "clean", recreated: true };
 }
 
+/** Nothing has been touched yet. */
+function findMount(candidates: readonly string[]): CleanOutcome | undefined {
+  for (const place of candidates) {
+    const detail = isThere(place) ? describeMounts(place) : undefined;
+    if (detail !== undefined) return { kind: "obstructed", path: place, detail };
+  }
+  return undefined;
+}
+
 /** Cleans the files at `path` in place. False if there is no trusted index to judge them by. */
-async function reuse(making: Making, bin: TrashBin): Promise<boolean> {
+async function reuse(making: Making, bin: TrashBin, comparedBefore: boolean): Promise<boolean> {
   const { path, trustedIndex, target } = making;
   const trusted = readTrustedIndex(trustedIndex);
   if (!trusted) return false;
-  const index = new IndexFile(trusted.bytes);
   const git = join(path, ".git");
   if (isThere(git)) bin.take(git);
-  const comparison = compareWorkingTree(path, index, trusted.writtenMs);
-  correctModes(path, comparison.oddDirectories);
+  const recent = comparedBefore ? takeComparison(path, trusted.bytes) : undefined;
+  const index = recent?.index ?? new IndexFile(trusted.bytes);
   const root = toBytePath(path);
-  for (const stranger of comparison.strangers) bin.take(toFsPath(`${root}/${stranger}`));
-  for (const submodule of comparison.missingSubmodules)
-    mkdirSync(toFsPath(`${root}/${submodule}`), { recursive: true });
+  const comparison = asHolder(() => {
+    const found = recent?.comparison ?? compareWorkingTree(path, index, trusted.writtenMs);
+    correctModes(path, found.directories);
+    return found;
+  });
+  bin.takeInside(comparison.strangers.map((stranger) => toFsPath(`${root}/${stranger}`)));
+  asHolder(() => {
+    for (const submodule of comparison.missingSubmodules)
+      mkdirSync(toFsPath(`${root}/${submodule}`), { recursive: true });
+  });
 
   const work = path + beside.made;
   await makeGitDirectory(work, making);

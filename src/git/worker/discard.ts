@@ -2,11 +2,16 @@
 
 import type { CleanOutcome, DiscardWorkspaceRequest } from "../../ports/git-engine.js";
 import { guard } from "./guard.js";
+import { describeMounts } from "./obstruction.js";
 import { isThere, leftoversOf } from "./place.js";
 import { TrashBin } from "./trash.js";
 import { removeTrustedIndex } from "./trusted-index.js";
 
 export async function discardWorkspace(request: DiscardWorkspaceRequest): Promise<CleanOutcome> {
+  for (const path of request.candidates) {
+    const detail = isThere(path) ? describeMounts(path) : undefined;
+    if (detail !== undefined) return { kind: "obstructed", path, detail };
+  }
   if (request.guardWork) {
     const unsaved = await guard(request);
     if (unsaved) return unsaved;

@@ -17,9 +17,10 @@ export class WorkerFault extends Error {
 export function toFault(error: unknown): Fault {
   if (!(error instanceof Error)) return { message: String(error) };
   const { code, errno } = error as NodeJS.ErrnoException;
+  const kind = error instanceof WorkerFault ? error.kind : hidesHostFault(error) ? "host-io" : undefined;
   return {
     message: error.message,
-    ...(error instanceof WorkerFault && { kind: error.kind }),
+    ...(kind && { kind }),
     ...(error instanceof WorkerFault && error.candidates && { candidates: error.candidates }),
     ...(typeof code === "string" && { code }),
     ...(typeof errno === "number" && { errno }),
@@ -34,5 +35,15 @@ const hostTexts =
 /** Whether this host's disk or its limits are at fault: trying another way would fail as well. */
 export function isHostFault(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
+  if (hidesHostFault(error)) return true;
   return hostCodes.has((error as NodeJS.ErrnoException).code ?? "") || hostTexts.test(error.message);
+}
+
+/**
+ * Node tells ENOENT where a parent could not be made on a read-only file system. Parents are made here wherever a
+ * directory is, so nothing else is ever told so.
+ */
+function hidesHostFault(error: Error): boolean {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" && syscall === "mkdir";
 }

@@ -9,20 +9,28 @@
  */
 import {
   appendFileSync,
+  chmodSync,
   constants,
   copyFileSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   renameSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import type { ObjectStorage } from "../../domain/repository.js";
 import type { CheckoutTarget, WorkspaceIdentity } from "../../ports/git-engine.js";
+import { giveToHolder, holder } from "./holder.js";
 import { git } from "./nodegit.js";
+import { makeParent } from "./place.js";
 import { formatPacked, isRefName, type Ref, type RefTable } from "./refs.js";
 import { removeTree } from "./trash.js";
 
+const { COPYFILE_EXCL, COPYFILE_FICLONE, COPYFILE_FICLONE_FORCE } = constants;
+const cannotShare = new Set(["ENOTSUP", "EOPNOTSUPP", "ENOTTY", "ENOSYS", "EINVAL", "EXDEV", "EPERM"]);
 const zeroId = "0".repeat(40);
 const origin = "refs/remotes/origin/";
 const heads = "refs/heads/";
@@ -36,19 +44,36 @@ export interface GitDirectoryRequest extends WorkspaceIdentity {
 /** Makes `<work>/.git`, with `work` as an empty directory around it that the caller moves it out of. */
 export async function makeGitDirectory(work: string, request: GitDirectoryRequest): Promise<void> {
   removeTree(work);
-  mkdirSync(dirname(work), { recursive: true });
+  makeParent(work);
+  // nobody else gets to it before it is whole
+  mkdirSync(work, { mode: 0o700 });
   const repository = await git.Repository.init(work, 0);
   repository.cleanup();
   const directory = join(work, ".git");
-  linkObjects(join(request.mirror, "objects"), join(directory, "objects"));
+  linkObjects(join(request.mirror, "objects"), join(directory, "objects"), request.objectStorage);
   appendFileSync(join(directory, "config"), configuration(request));
   writeRefs(directory, request);
 }
 
 /** Puts the `.git` that was made in `work` in its place. Nothing may be there. */
 export function placeGitDirectory(work: string, path: string): void {
+  if (holder) handOver(join(work, ".git"));
   renameSync(join(work, ".git"), join(path, ".git"));
   removeTree(work);
+}
+
+/** Gives all of it to the holder but what it shares with the mirror, which the holder can read and not change. */
+function handOver(directory: string): void {
+  giveToHolder(directory);
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) handOver(path);
+    else {
+      const { nlink, mode } = lstatSync(path);
+      if (nlink === 1) giveToHolder(path);
+      else if ((mode & 0o7777) !== 0o444) chmodSync(path, 0o444);
+    }
+  }
 }
 
 function writeRefs(directory: string, request: GitDirectoryRequest): void {
@@ -107,21 +132,51 @@ function quote(text: string): string {
   return `"${text.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n")}"`;
 }
 
-/** Invariant 2; what is there already stays. Packs before their indexes: an index without its pack is a broken repository. */
-export function linkObjects(from: string, to: string): void {
+/**
+ * Invariant 2; what is there already stays. Packs before their indexes: an index without its pack is a broken repository.
+ * AUTO: blocks are shared where the file system can (a write to one file leaves the other), else the files are.
+ */
+export function linkObjects(from: string, to: string, storage: ObjectStorage = "AUTO"): void {
+  const transfer = transferOf(storage);
   const packs = readdirSync(join(from, "pack"));
   mkdirSync(join(to, "pack"), { recursive: true });
   for (const suffix of [".pack", ".idx"]) {
     for (const name of packs) {
-      if (name.startsWith("pack-") && name.endsWith(suffix)) link(join(from, "pack", name), join(to, "pack", name));
+      if (name.startsWith("pack-") && name.endsWith(suffix)) transfer(join(from, "pack", name), join(to, "pack", name));
     }
   }
   for (const name of readdirSync(from)) {
     if (!/^[0-9a-f]{2}$/.test(name)) continue;
     mkdirSync(join(to, name), { recursive: true });
     for (const object of readdirSync(join(from, name))) {
-      if (/^[0-9a-f]{38}$/.test(object)) link(join(from, name, object), join(to, name, object));
+      if (/^[0-9a-f]{38}$/.test(object)) transfer(join(from, name, object), join(to, name, object));
     }
+  }
+}
+
+type Transfer = (from: string, to: string) => void;
+
+function transferOf(storage: ObjectStorage): Transfer {
+  if (storage === "COPY") return copy;
+  if (storage === "LINK") return link;
+  let shares = true;
+  return (from, to) => {
+    shares &&= share(from, to);
+    if (!shares) link(from, to);
+  };
+}
+
+/** False if this file system does not share blocks between files. */
+function share(from: string, to: string): boolean {
+  try {
+    copyFileSync(from, to, COPYFILE_EXCL | COPYFILE_FICLONE_FORCE);
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return true;
+    if (!cannotShare.has(code ?? "")) throw error;
+    rmSync(to, { force: true });
+    return false;
   }
 }
 
@@ -133,6 +188,14 @@ function link(from: string, to: string): void {
     if (code === "EEXIST") return;
     // Another file system, one that has no links, or one that is at its limit of links to a file.
     if (code !== "EXDEV" && code !== "EPERM" && code !== "EMLINK" && code !== "ENOTSUP") throw error;
-    copyFileSync(from, to, constants.COPYFILE_FICLONE);
+    copy(from, to);
+  }
+}
+
+function copy(from: string, to: string): void {
+  try {
+    copyFileSync(from, to, COPYFILE_EXCL | COPYFILE_FICLONE);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
 }

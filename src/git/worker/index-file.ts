@@ -45,6 +45,7 @@ export class IndexFile {
     const offsets: number[] = [];
     const end = bytes.length - checksumBytes;
     let position = headerBytes;
+    const text = version < 4 ? bytes.toString("latin1") : "";
     let last = "";
     for (let left = bytes.readUInt32BE(8); left > 0; left--) {
       if (position + at.path > end) throw new Error("truncated index");
@@ -59,7 +60,7 @@ export class IndexFile {
       const known = flags & flag.nameLength;
       const stop = version < 4 && known < flag.nameLength ? begin + known : bytes.indexOf(0, begin);
       if (stop < 0 || stop >= end) throw new Error("truncated index");
-      last = kept + bytes.toString("latin1", begin, stop);
+      last = version < 4 ? text.slice(begin, stop) : kept + bytes.toString("latin1", begin, stop);
       paths.push(last);
       offsets.push(position);
       position = version === 4 ? stop + 1 : position + ((stop - position + 8) & ~7);
@@ -86,9 +87,26 @@ export class IndexFile {
     return this.bytes.toString("hex", offset, offset + 20);
   }
 
+  /** Writes the 20 bytes of an entry's id. By hand: a call of Buffer costs more than so few bytes. */
+  copyId(entry: number, target: Uint8Array, begin: number): void {
+    const { bytes } = this;
+    const offset = this.offset(entry) + at.id;
+    for (let byte = 0; byte < 20; byte++) target[begin + byte] = bytes[offset + byte] as number;
+  }
+
   /** Git's mode, such as 0o100644. */
   mode(entry: number): number {
     return this.bytes.readUInt32BE(this.offset(entry) + at.mode);
+  }
+
+  /** Whether an entry has the same content, mode and stage as one of another index. Quicker than asking for each. */
+  isSame(entry: number, other: IndexFile, otherEntry: number): boolean {
+    const [mine, theirs] = [this.offset(entry), other.offset(otherEntry)];
+    return (
+      this.bytes.readUInt32BE(mine + at.mode) === other.bytes.readUInt32BE(theirs + at.mode) &&
+      this.bytes.compare(other.bytes, theirs + at.id, theirs + at.flags, mine + at.id, mine + at.flags) === 0 &&
+      this.stage(entry) === other.stage(otherEntry)
+    );
   }
 
   /** 0, or 1 to 3 of a conflict. */

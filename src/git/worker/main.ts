@@ -11,10 +11,15 @@ import { homedir } from "node:os";
 import { basename } from "node:path";
 import { type CallMessage, homePrefix, type Operations, type WorkerMessage } from "../protocol.js";
 import { cleanWorkspace } from "./clean.js";
+import { removeDependencies, sweepDependencies } from "./dependency-sets.js";
 import { discardWorkspace } from "./discard.js";
 import { toFault } from "./fault.js";
+import { asServer } from "./holder.js";
+import { keepDependencies, placeDependencies } from "./kept-paths.js";
+import { selectManifests, workspaceFingerprint } from "./manifests.js";
 import { cloneMirror, fetchMirror } from "./mirror.js";
 import { inspectMirror } from "./mirror-check.js";
+import { damagedObjects } from "./mirror-record.js";
 import { prepareWorkspace } from "./prepare.js";
 import { refreshWorkspace } from "./refresh.js";
 import { resolveRevision } from "./resolve.js";
@@ -29,6 +34,7 @@ const operations: Operations = {
   cloneMirror,
   fetchMirror,
   inspectMirror,
+  checkMirror: async (path) => damagedObjects(path).length === 0,
   resolve: resolveRevision,
   prepareWorkspace,
   refreshWorkspace,
@@ -39,6 +45,12 @@ const operations: Operations = {
   salvageWork,
   restoreSalvage,
   discardSalvage,
+  selectManifests,
+  workspaceFingerprint,
+  keepDependencies,
+  placeDependencies,
+  sweepDependencies,
+  removeDependencies,
   emptyTrash: async (trash) => emptyTrash(trash),
 };
 
@@ -49,7 +61,11 @@ function send(message: WorkerMessage): void {
 process.on("disconnect", () => {
   // the server removes this process's home, unless it was killed
   const home = homedir();
-  if (basename(home).startsWith(homePrefix)) rmSync(home, { recursive: true, force: true });
+  try {
+    if (basename(home).startsWith(homePrefix)) asServer(() => rmSync(home, { recursive: true, force: true }));
+  } catch {
+    // it is empty or nearly so
+  }
   process.kill(process.pid, "SIGKILL");
 });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});

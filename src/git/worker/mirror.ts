@@ -23,6 +23,7 @@ import type { MirrorProgress } from "../../domain/repository.js";
 import type { MirrorRefs } from "../../ports/git-engine.js";
 import type { CloneMirrorJob, FetchMirrorJob } from "../protocol.js";
 import { checkTips, peel } from "./mirror-check.js";
+import { recordObjects } from "./mirror-record.js";
 import { enableFsync, git, type Repository, withRepository } from "./nodegit.js";
 import { describeRefs, isObjectId, isRefName, type Ref, type RefTable, readRefs, writeMirrorRefs } from "./refs.js";
 import { syncDirectory } from "./replace-file.js";
@@ -45,6 +46,7 @@ export async function cloneMirror(
   const table = await withRepository(job.staged, (repository) =>
     withUpstream(repository, job, report, (connection) => update(repository, job.staged, job.url, connection, [])),
   );
+  recordObjects(job.staged);
   mkdirSync(dirname(job.path), { recursive: true });
   const replaced = `${job.staged}.replaced`;
   if (existsSync(job.path)) renameSync(job.path, replaced);
@@ -57,7 +59,7 @@ export async function cloneMirror(
 export async function fetchMirror(job: FetchMirrorJob): Promise<MirrorRefs> {
   enableFsync();
   removeLeftovers(job.path);
-  return withRepository(job.path, (repository) =>
+  const refs = await withRepository(job.path, (repository) =>
     withUpstream(
       repository,
       job,
@@ -65,6 +67,8 @@ export async function fetchMirror(job: FetchMirrorJob): Promise<MirrorRefs> {
       async (connection) => describeRefs(await update(repository, job.path, job.url, connection, job.extraRefs)),
     ),
   );
+  recordObjects(job.path);
+  return refs;
 }
 
 /** Fetches what is new and writes the references (invariant 2). */

@@ -16,8 +16,13 @@ import { type Inside, type OpenFile, readAt } from "./inside.js";
 const idBytes = 20;
 const headerBytes = 8;
 const fanoutBytes = 256 * 4;
+/** From this many comparisons on, ids are kept in memory, if there are not more than `mostKept`. */
+const fewSearches = 500;
+const mostKept = 2_000_000;
 const tableAt = headerBytes + fanoutBytes;
 const kinds: readonly (ObjectKind | undefined)[] = [undefined, "commit", "tree", "blob", "tag"];
+/** So few are read at once rather than one by one: a call of the system costs more than their bytes. */
+const idsAtOnce = 256;
 const ofsDelta = 6;
 const refDelta = 7;
 
@@ -36,6 +41,9 @@ export class PackFile {
   private readonly pack: OpenFile;
   private readonly fanout: Buffer;
   private readonly count: number;
+  /** All ids, once many were asked for. */
+  private ids: Buffer | undefined;
+  private searches = 0;
 
   private constructor(index: OpenFile, pack: OpenFile, fanout: Buffer) {
     this.index = index;
@@ -70,14 +78,35 @@ export class PackFile {
     const first = Number.parseInt(id.slice(0, 2), 16);
     let low = first === 0 ? 0 : this.fanout.readUInt32BE((first - 1) * 4);
     let high = Math.min(this.fanout.readUInt32BE(first * 4), this.count);
-    while (low < high) {
+    const wanted = Buffer.from(id, "hex");
+    while (high - low > (this.ids ? 0 : idsAtOnce)) {
       const middle = (low + high) >>> 1;
-      const at = readAt(this.index.file, tableAt + middle * idBytes, idBytes).toString("hex");
-      if (at === id) return this.offset(middle);
-      if (at < id) low = middle + 1;
+      const order = this.compare(middle, wanted);
+      if (order === 0) return this.offset(middle);
+      if (order < 0) low = middle + 1;
       else high = middle;
     }
+    const ids = readAt(this.index.file, tableAt + low * idBytes, (high - low) * idBytes);
+    for (let found = ids.indexOf(wanted); found >= 0; found = ids.indexOf(wanted, found + 1)) {
+      if (found % idBytes === 0) return this.offset(low + found / idBytes);
+    }
     return undefined;
+  }
+
+  /** Compares the id at a position with another one. */
+  private compare(position: number, id: Buffer): number {
+    this.searches += 1;
+    if (!this.ids && this.searches > fewSearches && this.count <= mostKept) {
+      this.ids = readAt(this.index.file, tableAt, this.count * idBytes);
+    }
+    if (this.ids) {
+      // Quicker than comparing bytes, and nearly always enough.
+      const order = this.ids.readUInt32BE(position * idBytes + 4) - id.readUInt32BE(4);
+      const first = this.ids.readUInt32BE(position * idBytes) - id.readUInt32BE(0);
+      if (first !== 0 || order !== 0) return first || order;
+      return this.ids.compare(id, 0, idBytes, position * idBytes, (position + 1) * idBytes);
+    }
+    return readAt(this.index.file, tableAt + position * idBytes, idBytes).compare(id);
   }
 
   private offset(position: number): number {

@@ -98,7 +98,8 @@ export function formatPacked(refs: ReadonlyMap<string, Ref>): string {
 /** Invariant 1. `head` is written first: a HEAD whose branch is not there yet is harmless, the reverse is stale. */
 export function writeMirrorRefs(gitDirectory: string, table: RefTable): void {
   const head = isObjectId(table.head) ? table.head : `ref: ${table.head}`;
-  replaceFile(join(gitDirectory, "HEAD"), `${head}\n`);
+  // it hardly ever changes, and to sync a file costs more than all else here
+  if (readOr(join(gitDirectory, "HEAD"), "") !== `${head}\n`) replaceFile(join(gitDirectory, "HEAD"), `${head}\n`);
   replaceFile(join(gitDirectory, "packed-refs"), formatPacked(table.refs));
 }
 

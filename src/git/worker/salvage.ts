@@ -13,8 +13,10 @@ import type { SalvageOutcome, SalvageRequest } from "../../ports/git-engine.js";
 import { toBytePath, toText } from "./byte-path.js";
 import { Damaged, parseCommit, referencesOf } from "./git-object.js";
 import { Beyond, Copied, formatCommit, History, LimitedPack } from "./history.js";
+import { asOwnerOf } from "./holder.js";
 import type { NestedRepository } from "./nested-repositories.js";
 import { ObjectStore } from "./object-store.js";
+import { describeMounts } from "./obstruction.js";
 import { PackWriter } from "./pack-writer.js";
 import { isDirectory } from "./place.js";
 import { saveFiles, saveIndex } from "./salvage-files.js";
@@ -48,7 +50,10 @@ export async function salvageWork(request: SalvageRequest): Promise<SalvageOutco
     // An attempt that was killed may have left the files at two places; both may hold work.
     for (const path of [...new Set(request.candidates.filter(isDirectory))].reverse()) {
       current = path;
-      last = (await salvageOne(request, path, staging, target, last)) ?? last;
+      const mounted = describeMounts(path);
+      if (mounted !== undefined) return { kind: "refused", path, detail: mounted };
+      const other = last;
+      last = (await asOwnerOf(path, () => salvageOne(request, path, staging, target, other))) ?? last;
     }
     if (!last) return { kind: "none" };
     const { bytes } = pack;

@@ -26,9 +26,19 @@ export function findStaged(index: IndexFile, base: BaseFiles): Staged {
   const conflicts: ConflictEntry[] = [];
   const added = new Set<string>();
   const seen = new Set<string>();
+  const { index: trusted } = base;
+  const met = new Uint8Array(trusted.length);
+  let next = 0;
   const covered: string[] = [];
   let impossible = false;
   for (const [position, path] of index.paths.entries()) {
+    // Both are in the same order but for what differs.
+    if (trusted.paths[next] !== path) next = base.position(path) ?? next;
+    if (trusted.paths[next] === path) {
+      met[next] = 1;
+      next += 1;
+      if (!base.differs(path) && index.isSame(position, trusted, next - 1)) continue;
+    }
     const mode = index.mode(position);
     const id = index.id(position);
     const stage = index.stage(position);
@@ -51,7 +61,7 @@ export function findStaged(index: IndexFile, base: BaseFiles): Staged {
     // A tree has one entry for a path: ours, before theirs, before the ancestor.
     if (stage === 0 || !edits.has(path) || stage === 2) edits.set(path, { mode, id });
   }
-  for (const path of base.paths()) {
+  for (const path of base.unmet(met)) {
     if (!seen.has(path) && !covered.some((directory) => path.startsWith(directory))) edits.set(path, undefined);
   }
   return { edits, conflicts, added, impossible };

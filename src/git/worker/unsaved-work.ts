@@ -21,6 +21,7 @@ import { Inside } from "./inside.js";
 import { findNested, type NestedRepository } from "./nested-repositories.js";
 import { ObjectStore, readFrom } from "./object-store.js";
 import { Gigantic } from "./pack-file.js";
+import { rememberComparison } from "./recent-comparison.js";
 import { SalvagedIgnored } from "./salvaged-ignored.js";
 import { findStaged, type Staged } from "./staged.js";
 import { diffTrees } from "./tree-diff.js";
@@ -100,6 +101,10 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     const { base, rules } = chooseBase(request, git, mirror, stores);
     const { index } = base.files;
     const comparison = compareWorkingTree(request.path, index, request.trusted?.writtenMs ?? 0);
+    // Without its commit's tree it was not compared with the trusted index.
+    if (request.trusted && index.length > 0) {
+      rememberComparison(request.path, request.trusted.bytes, { index, comparison });
+    }
     restore = () => restoreModes(request.path, comparison.oddDirectories);
     const staged = git?.index && findStaged(git.index, base.files);
     const tracked = new Set([...(staged?.added ?? []), ...base.files.diff.added.keys()]);

@@ -1,90 +1,117 @@
 /**
- * Owns the proof that a `.git` holds what ours hold and nothing else: an allow-list of names, and what each may say.
+ * Owns the proof that a `.git`, but for its objects, is what a fresh clone has: every name, and what each says.
  *
- * Invariant: no file is opened that is not a regular file of a known name.
+ * Invariants:
+ * 1. No file is opened that is not a regular file of a known name and of no more than the size it may have.
+ * 2. What each is to say is told here from the request and the mirror's references, not by what makes a `.git`.
  */
-import { lstatSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { lstatSync, readdirSync, readFileSync, type Stats } from "node:fs";
+import { dirname, join } from "node:path";
 import type { VerifyWorkspaceRequest } from "../../ports/git-engine.js";
 import type { Findings } from "./findings.js";
+import { expectedConfig } from "./verify-config.js";
+import { makingIn } from "./verify-files.js";
+import type { ClonedRefs } from "./verify-refs.js";
 
 const origin = "refs/remotes/origin/";
-const directories = /^(hooks|info|logs|logs\/refs|objects|refs|objects\/(info|pack|[0-9a-f]{2})|(logs\/)?refs\/.+)$/;
-const objects = /^objects\/([0-9a-f]{2}\/[0-9a-f]{38}|pack\/pack-[0-9a-f]{40}\.(pack|idx))$/;
-/** Whole lines of a config of ours, but for the origin's URL. */
-const settings =
-  /^(\[(core|user|remote "origin"|branch ".+")\]|\t(bare = false|repositoryformatversion = 0|filemode = true|logallrefupdates = true|fetch = \+refs\/heads\/\*:refs\/remotes\/origin\/\*|remote = origin|merge = .+|name = .+|email = .+|url = .+)|)$/;
+/** Of the files whose content is told by a rule: more is not read. */
+const mostBytes = 1 << 16;
+const description = "Unnamed repository; edit this file 'description' to name the repository.\n";
+/** libgit2 makes them all. */
+const alwaysThere = ["hooks", "info", "objects", "refs", "refs/heads", "refs/tags"];
+
+/** What a file is to say: its text, its bytes, or a rule. */
+type Content = string | Buffer | ((text: string) => boolean);
 
 export function verifyGitDirectory(
-  git: string,
   request: VerifyWorkspaceRequest,
+  refs: ClonedRefs,
   index: Buffer | undefined,
   findings: Findings,
 ): void {
-  const { target, branch } = request;
-  const head = branch ? `refs/heads/${branch}` : target.head;
-  const add = (name: string, fault: string) => findings.add(`.git/${name}: ${fault}`);
-  /** What a file may say; a name that is not here must not be there. */
-  const judge = (name: string): ((bytes: Buffer) => boolean) | undefined => {
-    switch (name) {
-      case "HEAD":
-        return (bytes) => bytes.toString() === (head === "" ? `${target.commit}\n` : `ref: ${head}\n`);
-      case "index":
-        return (bytes) => index?.equals(bytes) ?? false;
-      case "config":
-        return (bytes) => isOurs(bytes.toString(), request.origin);
-      case "packed-refs":
-        return (bytes) => isPacked(bytes.toString());
-      case "info/exclude":
-      case "description":
-      case "hooks/README.sample":
-        return (bytes) =>
-          bytes
-            .toString()
-            .split("\n")
-            .every((line) => name !== "info/exclude" || /^(#|$)/.test(line));
-      case `${origin}HEAD`:
-        return (bytes) => bytes.toString().startsWith(`ref: ${origin}`);
-      case `logs/${origin}HEAD`:
-      case "logs/HEAD":
-      case `logs/${head}`:
-        return (bytes) => bytes.toString().split("\n").length === 2;
-      case head:
-        return (bytes) => bytes.toString() === `${target.commit}\n`;
-      default:
-        return undefined;
-    }
+  const git = join(request.path, ".git");
+  const making = makingIn(request.path);
+  const add = (name: string, fault: string): void => findings.add(`.git${name && `/${name}`}: ${fault}`);
+  const files = expectedFiles(request, refs, index);
+  const directories = new Set(alwaysThere);
+  for (const name of files.keys()) {
+    for (let above = dirname(name); above !== "."; above = dirname(above)) directories.add(above);
+  }
+  const top = lstatSync(git, { throwIfNoEntry: false });
+  if (!top?.isDirectory()) return add("", "is no directory");
+  const isOwned = (stat: Stats): boolean => stat.uid === making.uid && stat.gid === making.gid;
+  const judgeDirectory = (name: string, stat: Stats): void => {
+    if ((stat.mode & 0o7777) !== making.mode) add(name, "a directory with other permissions");
+    else if (!isOwned(stat)) add(name, "a directory of another owner");
   };
-  if (!lstatSync(git, { throwIfNoEntry: false })?.isDirectory()) return findings.add(".git: is no directory");
+  judgeDirectory("", top);
   const pending = [""];
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    for (const entry of readdirSync(join(git, at), { withFileTypes: true })) {
-      const name = at === "" ? entry.name : `${at}/${entry.name}`;
-      if (entry.isDirectory()) {
-        if (directories.test(name)) pending.push(name);
-        else add(name, "is not of a clone");
-      } else if (!entry.isFile()) add(name, "is no file");
-      else if (!objects.test(name)) {
-        const isRight = judge(name);
-        if (!isRight) add(name, "is not of a clone");
-        else if (!isRight(readFileSync(join(git, name)))) add(name, "content");
+    for (const entry of readdirSync(join(git, at))) {
+      const name = at === "" ? entry : `${at}/${entry}`;
+      const stat = lstatSync(join(git, name), { throwIfNoEntry: false });
+      if (!stat) continue;
+      const content = files.get(name);
+      if (directories.delete(name)) {
+        if (!stat.isDirectory()) add(name, "is no directory");
+        else {
+          judgeDirectory(name, stat);
+          if (name !== "objects") pending.push(name);
+        }
+      } else if (content === undefined) add(name, "is not of a clone");
+      else {
+        files.delete(name);
+        const permissions = name.startsWith("hooks/") ? 0o777 : 0o666;
+        if (!stat.isFile()) add(name, "is no file");
+        else if ((stat.mode & 0o7777) !== (permissions & ~making.umask)) add(name, "has other permissions");
+        else if (!isOwned(stat)) add(name, "is of another owner");
+        else if (stat.nlink !== 1) add(name, "has other names");
+        else if (!isRight(join(git, name), stat, content)) add(name, "has other content");
       }
     }
   }
+  for (const name of [...directories, ...files.keys()]) add(name, "is missing");
 }
 
-function isOurs(config: string, url: string): boolean {
-  const quoted = `\turl = "${url.replace(/[\\"]/g, "\\$&")}"`;
-  const lines = config.split("\n");
-  return (
-    lines.every((line) => settings.test(line)) && lines.filter((line) => line.startsWith("\turl")).join() === quoted
-  );
+function expectedFiles(
+  request: VerifyWorkspaceRequest,
+  refs: ClonedRefs,
+  index: Buffer | undefined,
+): Map<string, Content> {
+  const { target, branch } = request;
+  const head = branch ? `refs/heads/${branch}` : target.head;
+  const isComment = (text: string): boolean => /^(#[^\n]*\n)*$/.test(text);
+  const tracking = branch ? refs.refs.has(`${origin}${branch}`) : target.tracking && head !== "";
+  const files = new Map<string, Content>([
+    ["HEAD", head === "" ? `${target.commit}\n` : `ref: ${head}\n`],
+    ["config", expectedConfig(request, tracking ? head : undefined)],
+    ["description", description],
+    ["info/exclude", isComment],
+    ["hooks/README.sample", isComment],
+  ]);
+  if (refs.text !== undefined) files.set("packed-refs", refs.text);
+  if (index) files.set("index", index);
+  const log = (id: string | undefined) => (text: string) => isCloneLog(text, id ?? "", request.origin);
+  if (refs.head !== undefined) {
+    files.set(`${origin}HEAD`, `ref: ${refs.head}\n`);
+    files.set(`logs/${origin}HEAD`, log(refs.refs.get(refs.head)?.id));
+  }
+  if (target.commit === "") return files;
+  files.set("logs/HEAD", log(target.commit));
+  if (head === "") return files;
+  return files.set(head, `${target.commit}\n`).set(`logs/${head}`, log(target.commit));
 }
 
-/** Branches of the origin and tags, and nothing else. */
-function isPacked(text: string): boolean {
-  return text.split("\n").every((line) => {
-    if (line === "" || line.startsWith("# ") || /^\^[0-9a-f]{40}$/.test(line)) return true;
-    return /^[0-9a-f]{40} refs\/(?:remotes\/origin|tags)\/.+$/.test(line);
-  });
+function isRight(path: string, stat: Stats, content: Content): boolean {
+  if (typeof content === "function") return stat.size <= mostBytes && content(readFileSync(path, "utf8"));
+  const bytes = typeof content === "string" ? Buffer.from(content) : content;
+  return stat.size === bytes.length && readFileSync(path).equals(bytes);
+}
+
+/** One line, of a clone. */
+function isCloneLog(text: string, id: string, url: string): boolean {
+  const [line = "", ...rest] = text.split("\n");
+  const [entry = "", ...message] = line.split("\t");
+  if (rest.join("\n") !== "" || !text.endsWith("\n") || message.join("\t") !== `clone: from ${url}`) return false;
+  return entry.startsWith(`${"0".repeat(40)} ${id} `) && /^[^<>]* <[^<>]*> \d+ \+0000$/.test(entry.slice(82));
 }

@@ -12,40 +12,87 @@ import type { Verification } from "../../domain/verification.js";
 import type { VerifyWorkspaceRequest } from "../../ports/git-engine.js";
 import { Findings } from "./findings.js";
 import { parseCommit } from "./git-object.js";
+import { asHolder } from "./holder.js";
 import { IndexFile } from "./index-file.js";
 import { treeOfIndex } from "./index-tree.js";
+import { damagedObjects } from "./mirror-record.js";
 import { ObjectStore } from "./object-store.js";
-import { readTrustedIndex } from "./trusted-index.js";
+import { beside } from "./place.js";
+import { readRefs } from "./refs.js";
+import { readTrustedIndex, type TrustedIndex } from "./trusted-index.js";
+import { verifyContent } from "./verify-content.js";
 import { verifyFiles } from "./verify-files.js";
 import { verifyGitDirectory } from "./verify-git-directory.js";
+import { verifyObjects } from "./verify-objects.js";
+import { type ClonedRefs, clonedRefs } from "./verify-refs.js";
 
 export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<Verification> {
-  const { path, target, deep } = request;
+  const { mirror, path, target, deep } = request;
   const findings = new Findings();
-  let files = 0;
   if (!lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) {
-    return { kind: "differs", findings: ["the directory is missing"], files };
+    return { kind: "differs", findings: ["the directory is missing"], files: 0 };
   }
-  const trusted = readTrustedIndex(request.trustedIndex);
+  const damaged = damagedObjects(mirror);
+  for (const name of damaged) findings.add(`the mirror's objects/${name}: has been changed`);
+  let isDamaged = damaged.length > 0;
+  const trusted = target.commit === "" ? undefined : readTrustedIndex(request.trustedIndex);
+  const index = trusted ? new IndexFile(trusted.bytes) : IndexFile.empty();
   if (target.commit !== "" && trusted?.commit !== target.commit) {
     findings.add("what was checked out is not known");
   } else {
-    const index = trusted ? new IndexFile(trusted.bytes) : IndexFile.empty();
-    if (target.commit !== "") verifyIndex(index, request, findings);
-    files = verifyFiles(path, index, { trustedMs: trusted?.writtenMs ?? 0, deep }, findings);
-    verifyGitDirectory(join(path, ".git"), request, trusted?.bytes, findings);
+    const objectsPath = join(mirror, "objects");
+    const objects = ObjectStore.of(objectsPath);
+    try {
+      if (target.commit !== "") verifyIndex(index, objects, target.commit, findings);
+      const trust = { trustedMs: trusted?.writtenMs ?? 0, deep };
+      const unproven = asHolder(() => verifyFiles(path, index, trust, findings));
+      const content = { path, commit: target.commit, objectsPath, objects, scratch: path + beside.verified };
+      await verifyContent(content, index, unproven, findings);
+      isDamaged = verifyGit(request, index, trusted, findings) || isDamaged;
+    } catch (error) {
+      findings.add(`cannot be examined (${error instanceof Error ? error.message : error})`);
+    } finally {
+      objects.close();
+    }
   }
+  const { length: files } = index;
   if (findings.told.length === 0) return { kind: "pristine", files };
-  return { kind: "differs", findings: findings.all, files };
+  return { kind: "differs", findings: findings.all, files, ...(isDamaged && { mirrorDamaged: true }) };
 }
 
 /** Invariant 2. */
-function verifyIndex(index: IndexFile, { mirror, target }: VerifyWorkspaceRequest, findings: Findings): void {
-  const objects = ObjectStore.of(join(mirror, "objects"));
-  try {
-    const { tree } = parseCommit(objects.read(target.commit, "commit"));
-    if (treeOfIndex(index) !== tree) findings.add("the index is not the commit's");
-  } finally {
-    objects.close();
+function verifyIndex(index: IndexFile, objects: ObjectStore, commit: string, findings: Findings): void {
+  const { tree } = parseCommit(objects.read(commit, "commit"));
+  if (treeOfIndex(index) !== tree) findings.add("the index is not the commit's");
+}
+
+/** Answers whether an object of the mirror itself is damaged. */
+function verifyGit(
+  request: VerifyWorkspaceRequest,
+  index: IndexFile,
+  trusted: TrustedIndex | undefined,
+  findings: Findings,
+): boolean {
+  const { path, mirror, target, deep } = request;
+  const git = join(path, ".git");
+  if (!lstatSync(git, { throwIfNoEntry: false })?.isDirectory()) {
+    findings.add(".git: is no directory");
+    return false;
   }
+  const refs = clonedRefs(path, mirror, readRefs(mirror), findings);
+  asHolder(() => verifyGitDirectory(request, refs, trusted?.bytes, findings));
+  if (!lstatSync(join(git, "objects"), { throwIfNoEntry: false })?.isDirectory()) return false;
+  const storage = request.objectStorage ?? "AUTO";
+  const needed = () => neededIds(target.commit, refs, deep ? index : undefined);
+  return verifyObjects({ workspace: path, mirror: join(mirror, "objects"), storage, deep, needed }, findings);
+}
+
+function* neededIds(commit: string, { refs }: ClonedRefs, index: IndexFile | undefined): Generator<string> {
+  const submodule = 0o160000;
+  if (commit !== "") yield commit;
+  for (const { id, peeled } of refs.values()) {
+    yield id;
+    if (peeled !== undefined) yield peeled;
+  }
+  for (let at = 0; at < (index?.length ?? 0); at++) if (index?.mode(at) !== submodule) yield index?.id(at) as string;
 }

@@ -2,7 +2,7 @@
  * Owns comparing a directory with what was checked out there: one `lstat` per file, against a trusted index.
  *
  * Invariants:
- * 1. No symlink is followed: only what `readdir` calls a directory is entered.
+ * 1. No symlink is followed: only what `lstat` calls a directory is entered, and nothing below anything else is looked at.
  * 2. A file counts as untouched only if kind, size, inode, owner, link count, mtime and ctime are as they were when
  *    it was written. No program can set ctime, so an edit whose mtime was put back is seen.
  * 3. Files written in the clock tick of the trusted copy are compared by content: a later edit could bear that time.
@@ -10,8 +10,11 @@
  */
 import { createHash } from "node:crypto";
 import { chmodSync, lstatSync, readdirSync, readFileSync, readlinkSync, type Stats } from "node:fs";
+import { dirname } from "node:path";
 import { toBytePath, toFsPath } from "./byte-path.js";
 import type { IndexFile } from "./index-file.js";
+
+const quietly = { throwIfNoEntry: false } as const;
 
 /** File kinds in git's modes. */
 export const fileKind = { mask: 0o170000, symlink: 0o120000, submodule: 0o160000 } as const;
@@ -23,6 +26,8 @@ export interface Comparison {
   readonly missing: readonly number[];
   /** Positions in the index of files that are there and may have changed. */
   readonly altered: readonly number[];
+  /** Byte paths of the directories that were entered: the workspace itself, empty, and all that the index has. */
+  readonly directories: readonly string[];
   /** Directories (byte paths) with other permissions than a checkout gives, and what they had. */
   readonly oddDirectories: readonly OddDirectory[];
   /** Byte paths of submodules whose (empty) directory is missing. */
@@ -34,59 +39,119 @@ export interface OddDirectory {
   readonly mode: number;
 }
 
-interface Expected {
-  readonly files: ReadonlyMap<string, number>;
-  readonly directories: ReadonlySet<string>;
-  readonly submodules: ReadonlySet<string>;
+/** A directory of the index that is there. */
+interface Entered {
+  readonly names: readonly string[];
+  /** How many of the names are expected. */
+  expected: number;
 }
 
 /** `trustedMs`: when the trusted copy of the index was written, by the clock of its file. */
 export function compareWorkingTree(root: string, index: IndexFile, trustedMs: number): Comparison {
-  const expected = expect(index);
   const base = `${toBytePath(root)}/`;
-  const directoryMode = 0o777 & ~process.umask();
-  const strangers: string[] = [];
+  const directoryMode = directoryModeIn(root);
+  const directories: string[] = [];
   const oddDirectories: OddDirectory[] = [];
   const missing: number[] = [];
   const altered: number[] = [];
-  const met = new Uint8Array(index.length);
-  const foundSubmodules = new Set<string>();
-  const pending = [""];
-  for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
-    const prefix = directory === "" ? "" : `${directory}/`;
-    const path = toFsPath(base + directory);
-    const mode = lstatSync(path).mode & 0o7777;
-    if (mode !== directoryMode) oddDirectories.push({ path: directory, mode });
+  const missingSubmodules: string[] = [];
+  /** By byte path; undefined where something else, or nothing, stands. */
+  const entered = new Map<string, Entered | undefined>();
+
+  const look = (path: string): Entered | undefined => {
+    const place = toFsPath(base + path);
+    const stat = lstatSync(place, quietly);
+    if (!stat?.isDirectory()) return undefined;
+    const mode = stat.mode & 0o7777;
+    directories.push(path);
+    if (mode !== directoryMode) oddDirectories.push({ path, mode });
     // One that cannot be read is opened to be looked at; `restoreModes` undoes that.
-    if ((mode & 0o500) !== 0o500) chmodSync(path, mode | 0o700);
-    for (const entry of readdirSync(path, { withFileTypes: true, encoding: "latin1" as "utf8" })) {
-      const name = prefix + entry.name;
-      if (name === ".git") continue;
-      if (entry.isDirectory()) {
-        if (expected.submodules.has(name)) foundSubmodules.add(name);
-        if (expected.directories.has(name)) pending.push(name);
-        else strangers.push(name);
-        continue;
-      }
-      const position = expected.files.get(name);
-      if (position === undefined) strangers.push(name);
-      else {
-        met[position] = 1;
-        if (!isUntouched(toFsPath(base + name), index, position, trustedMs)) altered.push(position);
-      }
+    if ((mode & 0o500) !== 0o500) chmodSync(place, mode | 0o700);
+    return { names: readdirSync(place, { encoding: "latin1" }), expected: 0 };
+  };
+  /** Enters the directories above first, so that nothing is looked at through one that is none. */
+  const enter = (path: string): Entered | undefined => {
+    if (entered.has(path)) return entered.get(path);
+    const above = path === "" ? undefined : enter(directoryOf(path));
+    const directory = path === "" || above ? look(path) : undefined;
+    if (above && directory) above.expected += 1;
+    entered.set(path, directory);
+    return directory;
+  };
+
+  let last = "";
+  let directory = enter("");
+  for (const [position, path] of index.paths.entries()) {
+    const slash = path.lastIndexOf("/");
+    if (slash !== last.length || !path.startsWith(last)) {
+      last = path.slice(0, Math.max(slash, 0));
+      directory = enter(last);
+    }
+    if (isSubmodule(index, position)) {
+      if (!enter(path)) missingSubmodules.push(path);
+      continue;
+    }
+    const now = directory && lstatSync(toFsPath(base + path), quietly);
+    if (!directory || !now || now.isDirectory()) missing.push(position);
+    else {
+      directory.expected += 1;
+      if (!isUntouched(toFsPath(base + path), now, index, position, trustedMs)) altered.push(position);
     }
   }
-  for (let position = 0; position < index.length; position++) {
-    if (!met[position] && !isSubmodule(index, position)) missing.push(position);
-  }
-  const missingSubmodules = [...expected.submodules].filter((name) => !foundSubmodules.has(name));
-  return { strangers, missing, altered, oddDirectories, missingSubmodules };
+  const strangers = findStrangers(index, entered, missing);
+  return { strangers, missing, altered, directories, oddDirectories, missingSubmodules };
 }
 
-/** Gives directories the permissions that a checkout gives. */
-export function correctModes(root: string, odd: readonly OddDirectory[]): void {
-  const mode = 0o777 & ~process.umask();
-  for (const { path } of odd) chmodSync(toFsPath(`${toBytePath(root)}/${path}`), mode);
+/** Only directories with more names than are expected of them are gone through by name. */
+function findStrangers(
+  index: IndexFile,
+  entered: ReadonlyMap<string, Entered | undefined>,
+  missing: readonly number[],
+): string[] {
+  const expected = new Map<string, Set<string>>();
+  for (const [path, directory] of entered) {
+    const own = path === "" ? [".git"] : [];
+    if (directory && directory.names.length > directory.expected) expected.set(path, new Set(own));
+  }
+  if (expected.size === 0) return [];
+  const expect = (path: string): void => void expected.get(directoryOf(path))?.add(nameOf(path));
+  for (const path of index.paths) expect(path);
+  // A directory in place of a file is a stranger, and so is what stands in place of a directory.
+  for (const position of missing) {
+    const path = index.paths[position] as string;
+    expected.get(directoryOf(path))?.delete(nameOf(path));
+  }
+  for (const [path, directory] of entered) {
+    if (path === "") continue;
+    if (directory) expect(path);
+    else expected.get(directoryOf(path))?.delete(nameOf(path));
+  }
+  const strangers: string[] = [];
+  for (const [path, names] of expected) {
+    for (const name of entered.get(path)?.names ?? []) {
+      if (!names.has(name)) strangers.push(path === "" ? name : `${path}/${name}`);
+    }
+  }
+  return strangers;
+}
+
+function directoryOf(path: string): string {
+  return path.slice(0, Math.max(path.lastIndexOf("/"), 0));
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+/** Gives directories the permissions that a checkout gives. Those that have them as well: an immutable one refuses. */
+export function correctModes(root: string, directories: readonly string[]): void {
+  const mode = directoryModeIn(root);
+  for (const path of directories) chmodSync(toFsPath(`${toBytePath(root)}/${path}`), mode);
+}
+
+/** A directory inherits the set-group bit of the one above. */
+function directoryModeIn(root: string): number {
+  return (0o777 & ~process.umask()) | (lstatSync(dirname(root)).mode & 0o2000);
 }
 
 /** Undoes what `compareWorkingTree` did to directories that it could not read. */
@@ -96,35 +161,18 @@ export function restoreModes(root: string, odd: readonly OddDirectory[]): void {
   }
 }
 
-function expect(index: IndexFile): Expected {
-  const files = new Map<string, number>();
-  const directories = new Set<string>();
-  const submodules = new Set<string>();
-  let last = "";
-  index.paths.forEach((path, position) => {
-    let parent = path.slice(0, Math.max(path.lastIndexOf("/"), 0));
-    if (isSubmodule(index, position)) {
-      submodules.add(path);
-      parent = path;
-    } else files.set(path, position);
-    if (parent === last) return;
-    last = parent;
-    for (let above = parent; above !== "" && !directories.has(above); ) {
-      directories.add(above);
-      above = above.slice(0, Math.max(above.lastIndexOf("/"), 0));
-    }
-  });
-  return { files, directories, submodules };
-}
-
 function isSubmodule(index: IndexFile, position: number): boolean {
   return (index.mode(position) & fileKind.mask) === fileKind.submodule;
 }
 
 /** Invariants 2 and 3. */
-function isUntouched(path: string | Buffer, index: IndexFile, position: number, trustedMs: number): boolean {
-  const now = lstatSync(path, { throwIfNoEntry: false });
-  if (!now) return false;
+function isUntouched(
+  path: string | Buffer,
+  now: Stats,
+  index: IndexFile,
+  position: number,
+  trustedMs: number,
+): boolean {
   const then = index.stat(position);
   const mode = index.mode(position);
   const sameKind =

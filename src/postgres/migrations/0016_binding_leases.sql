@@ -17,7 +17,10 @@ create or replace view lease_rows as
 -- idle_time: since when nobody has it
 create or replace view workspace_rows as
   select w.id, r.name as repository, h.name as host, w.path, w.state, w.version, w.fence, w.commit_id, w.head, w.problem,
-         w.create_time, coalesce(w.idle_time, w.park_time) as idle_time, w.verify_time, w.binding, w.bound_caller
+         w.create_time, coalesce(w.idle_time, w.park_time) as idle_time, w.verify_time,
+         case when w.state = 'LEASED' and (w.dependencies ->> 'fence')::bigint = w.fence then w.dependencies ->> 'fingerprint' else '' end
+           as fingerprint,
+         w.binding, w.bound_caller
     from workspaces w
     join repositories r on r.id = w.repository_id
     join hosts h on h.id = w.host_id;

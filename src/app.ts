@@ -12,6 +12,7 @@ import type { Config } from "./config/config.js";
 import { ConfiguredCredentials } from "./credentials/configured-credentials.js";
 import { openDataDirectory } from "./data-directory.js";
 import { createGitEngine } from "./git/engine.js";
+import { checkReach, type Directories, findHolderUser, shieldDirectories } from "./holder-user.js";
 import type { Log } from "./log.js";
 import { connectPool } from "./postgres/client.js";
 import { startEmbeddedPostgres } from "./postgres/embedded/embedded-postgres.js";
@@ -44,14 +45,19 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
   };
   try {
     await refuseExposure(config);
+    const holder = await findHolderUser(config.holderUser, `${config.dataDir}/postgres`, config.databaseUrl);
+    if (holder) checkReach(holder, config);
     const data = await openDataDirectory(config.dataDir, [config.mirrorRoot, config.workspaceRoot]);
+    if (holder) await shieldDirectories(holder, { ...config, dataDir: data.path });
     const connections = await openDatabase(config, data.path, log, stops);
     const store = await openStore({ ...connections, hostName: config.host, dataId: data.id });
     stops.push(() => store.close());
     const git = createGitEngine({
       workerEntry: options.gitWorkerEntry ?? fileURLToPath(new URL("./git/worker/main.js", import.meta.url)),
       log: (fields, message) => log.info(fields, message),
+      ...(holder && { holder }),
     });
+    if (holder) log.info({ uid: holder.uid, gid: holder.gid }, "workspaces belong to the holders' user");
     stops.push(() => git.close());
     const services = await startServices({
       store,
@@ -101,6 +107,15 @@ async function openDatabase(config: Config, dataDir: string, log: Log, stops: ((
 async function refuseExposure({ listen, tokensFile, allowCleartext }: Config): Promise<void> {
   const exposure = { hasAuthentication: tokensFile !== undefined, allowsCleartext: allowCleartext };
   for (const address of listen) if (address.kind === "tcp") await allowedAddress(address.host, exposure);
+}
+
+/** Which layout a server of these settings has, in words; fails where it could not have it. */
+export async function askLayout(settings: Pick<Config, "holderUser" | "databaseUrl"> & Directories): Promise<string> {
+  const { holderUser, databaseUrl, dataDir } = settings;
+  const holder = await findHolderUser(holderUser, `${dataDir}/postgres`, databaseUrl);
+  if (!holder) return "one uid: jobs run as the server's own user, and are trusted not to attack it";
+  checkReach(holder, settings);
+  return `two uids: jobs run as uid ${holder.uid}, who can change nothing but its workspaces`;
 }
 
 /** The version of the Postgres at `url`; fails if it does not answer. */

@@ -16,6 +16,7 @@ import type { OutputOptions } from "./output.js";
 export interface DoctorFlags extends ConnectionOptions, OutputOptions {
   readonly dataDir?: string;
   readonly databaseUrl?: string;
+  readonly holderUser?: string;
 }
 
 export interface Finding {
@@ -39,6 +40,7 @@ export async function findings(options: DoctorFlags): Promise<Finding[]> {
       ? safely("Postgres (DATABASE_URL)", () => postgresAt(databaseUrl))
       : safely("Postgres (embedded)", embeddedPostgres),
     safely("data directory", async () => directory(dataDir)),
+    safely("layout", () => layout(dataDir, databaseUrl, options.holderUser ?? process.env.LEASEHOLD_HOLDER_USER)),
     safely("disk space", () => diskSpace(dataDir)),
     safely("server", () => server(options)),
     safely("git", git),
@@ -96,6 +98,19 @@ async function embeddedPostgres(): Promise<Verdict> {
 async function postgresAt(url: string): Promise<Verdict> {
   const { askDatabase } = await import("../app.js");
   return { verdict: "ok", found: `Postgres ${await askDatabase(url)} answers` };
+}
+
+async function layout(
+  dataDir: string,
+  databaseUrl: string | undefined,
+  holderUser: string | undefined,
+): Promise<Verdict> {
+  const { askLayout } = await import("../app.js");
+  const directories = { dataDir, mirrorRoot: join(dataDir, "mirrors"), workspaceRoot: join(dataDir, "workspaces") };
+  return {
+    verdict: "ok",
+    found: await askLayout({ ...directories, databaseUrl, holderUser: holderUser || undefined }),
+  };
 }
 
 function directory(path: string): Verdict {

@@ -13,6 +13,7 @@ export function addDoctor(program: Command, exit: (code: number) => void): void 
   withOutput(withConnection(command))
     .option("--data-dir <path>", "the server's data directory (default: LEASEHOLD_DATA_DIR or .leasehold)")
     .option("--database-url <url>", "the Postgres to use (default: DATABASE_URL; without it, the embedded one)")
+    .option("--holder-user <user>", "the user that jobs run as (default: LEASEHOLD_HOLDER_USER, or the server's own)")
     .option("--verify", "have every idle workspace of the fleet read whole and compared with a fresh clone")
     .action(async (options: DoctorFlags & { verify?: boolean }) => {
       const checked = await findings(options);

@@ -21,6 +21,8 @@ export interface Config {
   readonly dataDir: string;
   readonly mirrorRoot: string;
   readonly workspaceRoot: string;
+  /** As `NAME`, `UID` or `UID:GID`. Undefined: jobs run as the server's own user. */
+  readonly holderUser: string | undefined;
   /** Undefined: the embedded Postgres. */
   readonly databaseUrl: string | undefined;
   readonly databaseDirectUrl: string | undefined;
@@ -178,6 +180,7 @@ function complete(values: SettingValues, file: ConfigFile, cwd: string): Config 
     ),
     mirrorRoot: rest.mirrorRoot ?? join(rest.dataDir, "mirrors"),
     workspaceRoot: rest.workspaceRoot ?? join(rest.dataDir, "workspaces"),
+    holderUser: rest.holderUser,
     databaseUrl: rest.databaseUrl,
     databaseDirectUrl: rest.databaseDirectUrl ?? rest.databaseUrl,
     host: rest.host ?? defaultHost(hostname()),

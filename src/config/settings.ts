@@ -116,6 +116,22 @@ export const settings = {
     defaultHelp: "`workspaces` in the data directory",
     isPath: true,
   }),
+  holderUser: setting({
+    key: "holder_user",
+    flag: "holder-user",
+    placeholder: "USER",
+    environment: ["LEASEHOLD_HOLDER_USER"],
+    help: "The user that jobs run as, by name or as UID[:GID]: workspaces are its own, and nothing else is. Needs a server that runs as root.",
+    schema: z
+      .preprocess(
+        (value) => (typeof value === "number" ? String(value) : value),
+        z
+          .string()
+          .regex(/^([a-zA-Z_][a-zA-Z0-9_.-]{0,63}|\d{1,10}(:\d{1,10})?)$/, "must be a user's name, UID or UID:GID"),
+      )
+      .optional(),
+    defaultHelp: "the server's own user",
+  }),
   databaseUrl: setting({
     key: "database_url",
     flag: "database-url",

@@ -44,14 +44,17 @@ export interface GitEngineOptions {
   readonly log?: (fields: object, message: string) => void;
   readonly lanes?: Partial<Lanes>;
   readonly timeouts?: Partial<Timeouts>;
+  /** Whose the workspaces are. Unset: our own user's. */
+  readonly holder?: { readonly uid: number; readonly gid: number };
 }
 
 export function createGitEngine(options: GitEngineOptions): GitEngine {
   const lanes: Lanes = { upstream: 8, local: cpus().length + 1, question: 2, ...options.lanes };
   const timeouts: Timeouts = { questionMs: 60_000, filesMs: 15 * 60_000, trashMs: 3_600_000, ...options.timeouts };
   const log = options.log ?? (() => {});
+  const holder = options.holder && `${options.holder.uid}:${options.holder.gid}`;
   const pool = (size: number, keep: number, more: { maxCalls?: number } = {}): WorkerPool =>
-    new WorkerPool({ entry: options.workerEntry, size, keep, log, ...more });
+    new WorkerPool({ entry: options.workerEntry, holder, size, keep, log, ...more });
   const upstream = pool(lanes.upstream, 0);
   const local = pool(lanes.local, 1);
   const question = pool(lanes.question, 1);
@@ -126,14 +129,17 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
       run(question, "resolve", { mirror, revision }, { deadlineMs: timeouts.questionMs }, { revision }),
 
     listWorkspaces,
-    workspaceExists,
+    workspaceExists: (path) => workspaceExists(path, options.holder?.uid ?? process.geteuid?.()),
 
     prepareWorkspace: (request) => run(local, "prepareWorkspace", request, { deadlineMs: timeouts.filesMs }),
     cleanWorkspace: (request) => run(local, "cleanWorkspace", request, { deadlineMs: timeouts.filesMs }),
     discardWorkspace: (request) => run(local, "discardWorkspace", request, { deadlineMs: timeouts.filesMs }),
 
     verifyWorkspace: (request) => run(local, "verifyWorkspace", request, { deadlineMs: timeouts.filesMs }),
-    findStragglers: (request) => run(local, "findStragglers", request, { deadlineMs: timeouts.questionMs }),
+    findStragglers: (request) => {
+      const own = [process.pid, ...[upstream, local, question, inspection, trash].flatMap((lane) => lane.pids)];
+      return run(local, "findStragglers", { ...request, own }, { deadlineMs: timeouts.questionMs });
+    },
 
     salvageWork: (request) =>
       salvageTurns.share(request.salvages, () => run(local, "salvageWork", request, { deadlineMs: timeouts.filesMs })),

@@ -26,6 +26,9 @@ import type {
 /** What the names of workers' home directories begin with. */
 export const homePrefix = "leasehold-worker-";
 
+/** The variable in a worker's environment that names the holder's user as `UID:GID`. */
+export const holderVariable = "LEASEHOLD_WORKER_HOLDER";
+
 /** How a worker reaches an upstream. */
 export interface UpstreamAccess {
   readonly url: string;
@@ -53,6 +56,11 @@ export interface DiscardSalvageJob {
   readonly ref: string;
 }
 
+export interface FindStragglersJob extends FindStragglersRequest {
+  /** Processes of the server's own, which do not count. */
+  readonly own: readonly number[];
+}
+
 /** Everything that a worker can do, by name. */
 export interface Operations {
   cloneMirror(job: CloneMirrorJob, report: (progress: MirrorProgress) => void): Promise<MirrorRefs>;
@@ -63,7 +71,7 @@ export interface Operations {
   prepareWorkspace(job: PrepareWorkspaceRequest): Promise<void>;
   cleanWorkspace(job: CleanWorkspaceRequest): Promise<CleanOutcome>;
   verifyWorkspace(job: VerifyWorkspaceRequest): Promise<Verification>;
-  findStragglers(job: FindStragglersRequest): Promise<readonly Straggler[]>;
+  findStragglers(job: FindStragglersJob): Promise<readonly Straggler[]>;
   discardWorkspace(job: DiscardWorkspaceRequest): Promise<CleanOutcome>;
   salvageWork(job: SalvageRequest): Promise<SalvageOutcome>;
   restoreSalvage(job: RestoreSalvageRequest): Promise<void>;

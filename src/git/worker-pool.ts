@@ -13,6 +13,8 @@ import { WorkerProcess } from "./worker-process.js";
 
 export interface PoolOptions {
   readonly entry: string;
+  /** `UID:GID` of the holder's user in the two-uid layout. */
+  readonly holder?: string | undefined;
   readonly size: number;
   /** Idle workers beyond this many are ended after `idleMs`. */
   readonly keep: number;
@@ -61,7 +63,7 @@ export class WorkerPool {
   private readonly idleTimers = new Map<WorkerProcess, NodeJS.Timeout>();
   private readonly waiting: Waiting[] = [];
   private readonly running = new Set<Waiting>();
-  private readonly options: Required<PoolOptions>;
+  private readonly options: Required<Omit<PoolOptions, "holder">> & Pick<PoolOptions, "holder">;
   private closed = false;
 
   constructor(options: PoolOptions) {
@@ -153,7 +155,7 @@ export class WorkerPool {
   }
 
   private startWorker(): WorkerProcess {
-    const worker = new WorkerProcess(this.options.entry);
+    const worker = new WorkerProcess(this.options.entry, this.options.holder);
     this.workers.add(worker);
     void worker.exited.then(() => {
       clearTimeout(this.idleTimers.get(worker));

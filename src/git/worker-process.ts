@@ -8,11 +8,11 @@
  * 4. However it ends, only the call that it was running fails.
  */
 import { type ChildProcess, fork } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { MirrorProgress } from "../domain/repository.js";
-import { type CallMessage, type Fault, homePrefix, type WorkerMessage } from "./protocol.js";
+import { type CallMessage, type Fault, holderVariable, homePrefix, type WorkerMessage } from "./protocol.js";
 
 /** Bytes of a worker's standard error that are kept for the log. */
 const keptErrorBytes = 4096;
@@ -39,12 +39,15 @@ export class WorkerProcess {
   private gone = false;
   private errors = "";
 
-  constructor(entry: string) {
+  /** `holder`: `UID:GID` of the holder's user in the two-uid layout. */
+  constructor(entry: string, holder?: string) {
     this.home = mkdtempSync(join(tmpdir(), homePrefix));
+    // libgit2, acting as the holder's user, has to see that there is no configuration here
+    if (holder !== undefined) chmodSync(this.home, 0o711);
     this.child = fork(entry, [], {
       serialization: "advanced",
       execArgv: [],
-      env: environment(this.home),
+      env: { ...environment(this.home), ...(holder !== undefined && { [holderVariable]: holder }) },
       cwd: this.home,
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });

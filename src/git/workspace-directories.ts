@@ -11,10 +11,10 @@ export async function listWorkspaces(root: string): Promise<readonly string[]> {
   return found;
 }
 
-/** Whether a workspace's directory and its `.git` are there. */
-export async function workspaceExists(path: string): Promise<boolean> {
-  const [directory, git] = await Promise.all([isDirectory(path), isDirectory(join(path, ".git"))]);
-  return directory && git;
+/** Whether a workspace's directory and its `.git` are there, and are this user's: of another layout they are of no use. */
+export async function workspaceExists(path: string, uid: number | undefined): Promise<boolean> {
+  const [directory, git] = await Promise.all([ownerOf(path), ownerOf(join(path, ".git"))]);
+  return directory !== undefined && git !== undefined && (uid === undefined || (directory === uid && git === uid));
 }
 
 async function directories(path: string): Promise<readonly string[]> {
@@ -25,10 +25,11 @@ async function directories(path: string): Promise<readonly string[]> {
   return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith(".")).map((entry) => entry.name);
 }
 
-async function isDirectory(path: string): Promise<boolean> {
+/** Undefined if it is no directory. */
+async function ownerOf(path: string): Promise<number | undefined> {
   const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
     throw error;
   });
-  return found?.isDirectory() ?? false;
+  return found?.isDirectory() ? found.uid : undefined;
 }

@@ -3,7 +3,8 @@
  * with a fresh clone since its last holder.
  *
  * Invariants:
- * 1. Processes that still use the directory are found before anything else; then nothing of the directory is used again.
+ * 1. Processes that still use the directory are found before anything else, and once more when it has its new name, which
+ *    none of them knows; where there is one, nothing of the directory is used again.
  * 2. What the proof finds is no reason to mend: the workspace is made once more from scratch, and if it still differs it
  *    is quarantined, with what was found as its problem.
  * 3. Whatever is destroyed goes through `Salvaging`.
@@ -37,10 +38,13 @@ export class Cleaning {
   /** Salvages, cleans and verifies what a holder, or a crash, left. */
   async clean(work: Work, repository: Repository, target: CheckoutTarget): Promise<Destroyed> {
     const { salvaging, log } = this.#deps;
-    const isInUse = await this.#reportStragglers(work, repository);
+    const isInUse = await this.#reportStragglers(work, repository, work.candidates);
     // without its commit nothing of what is there is believed
     const cleaned = await salvaging.clean(work, repository, target, isInUse || work.from === "");
     if (cleaned.kind !== "done") return cleaned;
+    // who came by its old path until it was renamed has by now opened what it wanted, and comes no more
+    const cameLate = !isInUse && work.guardWork && (await this.#reportStragglers(work, repository, [work.path]));
+    if (cameLate) await salvaging.remake(work, repository, target);
     const first = await this.#verify(work, repository, target, false);
     if (first.kind === "pristine") return cleaned;
     const workspace = work.key.workspaceId;
@@ -77,14 +81,15 @@ export class Cleaning {
 
   /** Before a directory is given up for good. */
   async beforeRemoval(work: Work, repository: Repository): Promise<void> {
-    if (work.guardWork) await this.#reportStragglers(work, repository);
+    if (work.guardWork) await this.#reportStragglers(work, repository, work.candidates);
   }
 
-  async #reportStragglers(work: Work, repository: Repository): Promise<boolean> {
+  async #reportStragglers(work: Work, repository: Repository, places: readonly string[]): Promise<boolean> {
     const stragglers = await this.#deps.git.findStragglers({
-      places: work.candidates,
+      places,
       kill: repository.killStragglers,
-      ...(work.leaseTimeMs === undefined ? {} : { sinceMs: work.leaseTimeMs }),
+      // without a lease there was no holder
+      sinceMs: work.leaseTimeMs ?? Number.POSITIVE_INFINITY,
     });
     if (stragglers.length === 0) return false;
     const detail = describeStragglers(stragglers);

@@ -2,7 +2,7 @@
  * Owns temporary repositories for tests: made and looked at with the real `git` program, hermetically.
  */
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
@@ -21,7 +21,10 @@ const environment = {
 
 /** Runs git in `directory` and answers its output without the last line feed. Throws if it fails. */
 export function git(directory: string, ...args: readonly string[]): string {
-  const options = { cwd: directory, env: environment, maxBuffer: 1 << 28 };
+  const { uid, gid } = statSync(directory);
+  // git refuses a directory of somebody else, as it should
+  const owner = process.getuid?.() === 0 && uid !== 0 ? { uid, gid } : {};
+  const options = { cwd: directory, env: environment, maxBuffer: 1 << 28, ...owner };
   return execFileSync("git", args, { ...options, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" }).replace(
     /\n$/,
     "",

@@ -7,9 +7,9 @@
  * 2. Only files that the old tree or index had are unlinked: their directories have been compared and are real.
  */
 import { lstatSync, rmdirSync, unlinkSync } from "node:fs";
-import { join } from "node:path";
 import { convertAttributesFiles, convertingAttributes, isAttributesFile } from "./attributes.js";
 import { toBytePath, toFsPath, toText } from "./byte-path.js";
+import { asHolder } from "./holder.js";
 import { checkoutStrategy, git, type Repository, type Tree, withRepository } from "./nodegit.js";
 import { ObjectStore } from "./object-store.js";
 import { diffTrees } from "./tree-diff.js";
@@ -30,7 +30,12 @@ export async function checkOutSome(
 }
 
 /** Fills an empty workspace that has its `.git`. */
-export async function checkOutAll(path: string, commit: string): Promise<void> {
+export function checkOutAll(path: string, commit: string): Promise<void> {
+  return asHolder(() => fill(path, commit));
+}
+
+/** The same as whoever this process acts as. */
+export async function fill(path: string, commit: string): Promise<void> {
   const attributes = await withRepository(path, async (repository) =>
     convertingAttributes(repository, await treeOf(repository, commit)),
   );
@@ -43,12 +48,11 @@ export async function checkOutAll(path: string, commit: string): Promise<void> {
  * `touched`: byte paths of files of `from` that are to be written anew in any case.
  * Throws where only a fresh clone gives what a fresh clone has.
  */
-export async function checkOutChanges(
-  path: string,
-  from: string,
-  to: string,
-  touched: readonly string[],
-): Promise<void> {
+export function checkOutChanges(path: string, from: string, to: string, touched: readonly string[]): Promise<void> {
+  return asHolder(() => change(path, from, to, touched));
+}
+
+async function change(path: string, from: string, to: string, touched: readonly string[]): Promise<void> {
   if (from === to && touched.length === 0) return;
   const plan = await withRepository(path, async (repository) => {
     const fromTree = await treeOf(repository, from);
@@ -99,7 +103,7 @@ async function write(path: string, commit: string, options: { paths?: readonly s
 
 /** Byte paths that differ. */
 function compareTrees(path: string, from: string, to: string) {
-  const objects = ObjectStore.of(join(path, ".git", "objects"));
+  const objects = ObjectStore.ofWorkspace(path);
   try {
     const { removed, added, changed } = diffTrees((id) => objects.read(id, "tree"), from, to);
     return { removed: [...removed.keys()], added: [...added.keys()], changed: [...changed.keys()] };

@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { isAttributesFile, isConverting } from "./attributes.js";
 import type { BaseFiles } from "./base-files.js";
 import { toText } from "./byte-path.js";
+import { asServer } from "./holder.js";
 import { git } from "./nodegit.js";
 import { removeTree } from "./trash.js";
 
@@ -31,20 +32,29 @@ export async function findConverted(
   });
   const converted = new Set<string>();
   if (!attributes.some(({ bytes }) => isConverting(bytes))) return converted;
-  mkdirSync(dirname(work), { recursive: true });
-  const repository = await git.Repository.init(work, 0);
+  const repository = await asServer(() => {
+    mkdirSync(dirname(work), { recursive: true });
+    mkdirSync(work, { mode: 0o700 });
+    return git.Repository.init(work, 0);
+  });
   try {
-    for (const { path, bytes } of attributes) write(join(work, path), bytes);
+    asServer(() => {
+      for (const { path, bytes } of attributes) write(join(work, path), bytes);
+    });
     for (const { path, bytes } of candidates) {
       const text = toText(path);
       if (text === undefined || isAttributesFile(path)) continue;
-      write(join(work, text), bytes);
-      const id = await git.Blob.createFromWorkdir(repository, text).then(String, () => undefined);
+      const id = await asServer(() => {
+        write(join(work, text), bytes);
+        return git.Blob.createFromWorkdir(repository, text).then(String, () => undefined);
+      });
       if (id === base.entry(path)?.id) converted.add(path);
     }
   } finally {
-    repository.cleanup();
-    removeTree(work);
+    asServer(() => {
+      repository.cleanup();
+      removeTree(work);
+    });
   }
   return converted;
 }

@@ -9,9 +9,11 @@
  */
 import {
   appendFileSync,
+  chmodSync,
   constants,
   copyFileSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   renameSync,
@@ -21,7 +23,9 @@ import {
 import { dirname, join } from "node:path";
 import type { ObjectStorage } from "../../domain/repository.js";
 import type { CheckoutTarget, WorkspaceIdentity } from "../../ports/git-engine.js";
+import { giveToHolder, holder } from "./holder.js";
 import { git } from "./nodegit.js";
+import { makeParent } from "./place.js";
 import { formatPacked, isRefName, type Ref, type RefTable } from "./refs.js";
 import { removeTree } from "./trash.js";
 
@@ -40,7 +44,9 @@ export interface GitDirectoryRequest extends WorkspaceIdentity {
 /** Makes `<work>/.git`, with `work` as an empty directory around it that the caller moves it out of. */
 export async function makeGitDirectory(work: string, request: GitDirectoryRequest): Promise<void> {
   removeTree(work);
-  mkdirSync(dirname(work), { recursive: true });
+  makeParent(work);
+  // nobody else gets to it before it is whole
+  mkdirSync(work, { mode: 0o700 });
   const repository = await git.Repository.init(work, 0);
   repository.cleanup();
   const directory = join(work, ".git");
@@ -51,8 +57,23 @@ export async function makeGitDirectory(work: string, request: GitDirectoryReques
 
 /** Puts the `.git` that was made in `work` in its place. Nothing may be there. */
 export function placeGitDirectory(work: string, path: string): void {
+  if (holder) handOver(join(work, ".git"));
   renameSync(join(work, ".git"), join(path, ".git"));
   removeTree(work);
+}
+
+/** Gives all of it to the holder but what it shares with the mirror, which the holder can read and not change. */
+function handOver(directory: string): void {
+  giveToHolder(directory);
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) handOver(path);
+    else {
+      const { nlink, mode } = lstatSync(path);
+      if (nlink === 1) giveToHolder(path);
+      else if ((mode & 0o7777) !== 0o444) chmodSync(path, 0o444);
+    }
+  }
 }
 
 function writeRefs(directory: string, request: GitDirectoryRequest): void {

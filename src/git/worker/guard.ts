@@ -7,6 +7,7 @@
  */
 import type { CleanOutcome } from "../../ports/git-engine.js";
 import { isHostFault } from "./fault.js";
+import { asOwnerOf } from "./holder.js";
 import { beside, isDirectory } from "./place.js";
 import { removeTree } from "./trash.js";
 import { readTrustedIndex } from "./trusted-index.js";
@@ -27,9 +28,18 @@ export async function guard(request: Guarded): Promise<CleanOutcome | undefined>
     removeTree(work);
     try {
       const trusted = readTrustedIndex(trustedIndex);
-      const found = await findWork({ path, mirror, from: trusted?.commit ?? from, trusted, salvageIgnored: [], work });
-      found.release();
-      const detail = describeWork(found);
+      const detail = await asOwnerOf(path, async () => {
+        const found = await findWork({
+          path,
+          mirror,
+          from: trusted?.commit ?? from,
+          trusted,
+          salvageIgnored: [],
+          work,
+        });
+        found.release();
+        return describeWork(found);
+      });
       if (detail !== undefined) return { kind: "unsaved", path, detail };
     } catch (error) {
       if (isHostFault(error)) throw error;

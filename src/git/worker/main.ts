@@ -13,6 +13,7 @@ import { type CallMessage, homePrefix, type Operations, type WorkerMessage } fro
 import { cleanWorkspace } from "./clean.js";
 import { discardWorkspace } from "./discard.js";
 import { toFault } from "./fault.js";
+import { asServer } from "./holder.js";
 import { cloneMirror, fetchMirror } from "./mirror.js";
 import { inspectMirror } from "./mirror-check.js";
 import { damagedObjects } from "./mirror-record.js";
@@ -49,7 +50,11 @@ function send(message: WorkerMessage): void {
 process.on("disconnect", () => {
   // the server removes this process's home, unless it was killed
   const home = homedir();
-  if (basename(home).startsWith(homePrefix)) rmSync(home, { recursive: true, force: true });
+  try {
+    if (basename(home).startsWith(homePrefix)) asServer(() => rmSync(home, { recursive: true, force: true }));
+  } catch {
+    // it is empty or nearly so
+  }
   process.kill(process.pid, "SIGKILL");
 });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});

@@ -6,9 +6,11 @@
  * 2. Nothing but packs and loose objects in this directory is looked at: no alternates, no replacements, no grafts.
  * 3. Work is bounded: a single object by `mostBytes`, everything that is inflated by `budget`.
  */
+import { join } from "node:path";
 import { inflateSync, constants as zlib } from "node:zlib";
 import { applyDelta } from "./delta.js";
 import { Damaged, type GitObject, type ObjectKind, objectId } from "./git-object.js";
+import { asServer } from "./holder.js";
 import { Inside, TooLarge } from "./inside.js";
 import { Gigantic, inflateExactly, type PackEntry, PackFile } from "./pack-file.js";
 
@@ -38,17 +40,30 @@ export class ObjectStore {
   private readonly bases = new Map<string, GitObject>();
   private basesBytes = 0;
 
-  /** `directory`: byte path below `inside`, empty for itself. */
-  constructor(inside: Inside, directory: string, limits: StoreLimits = trusting) {
+  private readonly isServers: boolean;
+
+  /** `directory`: byte path below `inside`, empty for itself. `isServers`: it is in a place that only the server may enter. */
+  constructor(inside: Inside, directory: string, limits: StoreLimits = trusting, isServers = false) {
     this.inside = inside;
     this.directory = directory;
     this.limits = limits;
+    this.isServers = isServers;
     this.budget = limits.budget;
   }
 
-  /** The objects directory of a repository of ours. */
+  /** The objects directory of a mirror, or of a repository of salvages. */
   static of(objects: string): ObjectStore {
-    return new ObjectStore(new Inside(objects), "");
+    return new ObjectStore(
+      asServer(() => new Inside(objects)),
+      "",
+      trusting,
+      true,
+    );
+  }
+
+  /** The objects directory of a workspace of ours. */
+  static ofWorkspace(path: string): ObjectStore {
+    return new ObjectStore(new Inside(join(path, ".git", "objects")), "");
   }
 
   close(): void {
@@ -156,14 +171,19 @@ export class ObjectStore {
   }
 
   private hasLoose(id: string): boolean {
-    return this.inside.stat(this.loosePath(id))?.isFile() ?? false;
+    return this.entering(() => this.inside.stat(this.loosePath(id))?.isFile() ?? false);
+  }
+
+  private entering<T>(work: () => T): T {
+    return this.isServers ? asServer(work) : work();
   }
 
   private fromLoose(id: string): GitObject | undefined {
     const { mostBytes } = this.limits;
     let input: Buffer | undefined;
     try {
-      input = this.inside.read(this.loosePath(id), mostBytes + (mostBytes >>> 8) + 1024)?.bytes;
+      const most = mostBytes + (mostBytes >>> 8) + 1024;
+      input = this.entering(() => this.inside.read(this.loosePath(id), most))?.bytes;
     } catch (error) {
       if (error instanceof TooLarge) throw new Gigantic(`an object of ${error.message}`);
       throw error;
@@ -182,7 +202,10 @@ export class ObjectStore {
   }
 
   private opened(): readonly PackFile[] {
-    if (this.packs) return this.packs;
+    return this.packs ?? this.entering(() => this.open());
+  }
+
+  private open(): readonly PackFile[] {
     this.packs = [];
     const entries = this.inside.list(this.below("pack")) ?? [];
     for (const { name } of entries) {

@@ -3,7 +3,9 @@
  *
  * Beside, not in the trash: that may be emptied at any moment.
  */
-import { lstatSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { giveToHolder, holder } from "./holder.js";
 
 /** Suffixes of a workspace's path. What a killed attempt leaves there goes when the workspace is next worked on. */
 export const beside = {
@@ -20,6 +22,19 @@ export const beside = {
   /** Objects of a salvage that is being restored. */
   restored: ".git-restore",
 } as const;
+
+/** Makes the directory that a workspace is in, where that is missing: the server's, and others may only pass through. */
+export function makeParent(path: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  if (holder) chmodSync(dirname(path), 0o711);
+}
+
+/** Makes the directory of a workspace, the holder's. */
+export function makeWorkspaceDirectory(path: string): void {
+  makeParent(path);
+  mkdirSync(path);
+  giveToHolder(path);
+}
 
 export function leftoversOf(path: string): string[] {
   return Object.values(beside)

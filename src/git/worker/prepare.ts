@@ -6,13 +6,13 @@
  * 2. What stands in the way of a fresh clone is renamed aside first, never merged with.
  * 3. While files are being moved there is no trusted index, so that the next call makes a fresh clone.
  */
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CheckoutTarget, PrepareWorkspaceRequest, WorkspaceIdentity } from "../../ports/git-engine.js";
 import { checkOutAll, checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
-import { beside, isDirectory, isThere, leftoversOf } from "./place.js";
+import { beside, isDirectory, isThere, leftoversOf, makeWorkspaceDirectory } from "./place.js";
 import { type RefTable, readRefs } from "./refs.js";
 import { removeTree } from "./trash.js";
 import {
@@ -47,7 +47,7 @@ export async function makeWorkspace(request: Making): Promise<void> {
   const { path, target } = request;
   const work = `${path}${beside.made}`;
   await makeGitDirectory(work, request);
-  mkdirSync(path, { recursive: true });
+  makeWorkspaceDirectory(path);
   placeGitDirectory(work, path);
   if (target.commit !== "") await checkOutAll(path, target.commit);
   saveTrustedIndex(path, target.commit, request.trustedIndex);

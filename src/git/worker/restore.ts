@@ -15,6 +15,7 @@ import { checkOutAll, checkOutChanges, removeFiles } from "./checkout.js";
 import { isHostFault, WorkerFault } from "./fault.js";
 import { entryMode, parseCommit, type TreeEntry } from "./git-object.js";
 import { Copied, History, LimitedPack } from "./history.js";
+import { asHolder, asServer, giveToHolder } from "./holder.js";
 import { IndexFile } from "./index-file.js";
 import { formatIndexFile, type WrittenEntry } from "./index-writer.js";
 import { ObjectStore, readFrom } from "./object-store.js";
@@ -30,9 +31,12 @@ import { indexPath } from "./trusted-index.js";
 
 const unlimited = { fileBytes: Number.POSITIVE_INFINITY, totalBytes: Number.POSITIVE_INFINITY };
 
-export async function restoreSalvage(request: RestoreSalvageRequest): Promise<void> {
-  const { salvages, ref, path } = request;
-  const commit = readSalvage(salvages, ref);
+export function restoreSalvage(request: RestoreSalvageRequest): Promise<void> {
+  return asHolder(() => restore(request));
+}
+
+async function restore({ salvages, ref, path }: RestoreSalvageRequest): Promise<void> {
+  const commit = asServer(() => readSalvage(salvages, ref));
   if (commit === undefined) throw new WorkerFault("salvage-not-found", "there is no such salvage");
   const store = ObjectStore.of(join(salvages, "objects"));
   try {
@@ -40,7 +44,7 @@ export async function restoreSalvage(request: RestoreSalvageRequest): Promise<vo
     const report = parseReport(message);
     if (!report) throw new Error("a salvage without a report");
     bringObjects(store, report, path);
-    const own = ObjectStore.of(join(path, ".git", "objects"));
+    const own = ObjectStore.ofWorkspace(path);
     try {
       await new Restoration([store, own], report, path).run(tree);
     } finally {
@@ -55,8 +59,12 @@ export async function restoreSalvage(request: RestoreSalvageRequest): Promise<vo
 function bringObjects(store: ObjectStore, report: ParsedReport, path: string): void {
   const objects = join(path, ".git", "objects");
   const work = path + beside.restored;
-  removeTree(work);
-  const known = ObjectStore.of(objects);
+  asServer(() => {
+    removeTree(work);
+    mkdirSync(work, { mode: 0o700 });
+    giveToHolder(work);
+  });
+  const known = ObjectStore.ofWorkspace(path);
   const pack = new PackWriter(work);
   try {
     const target = new LimitedPack(pack, unlimited);
@@ -71,7 +79,7 @@ function bringObjects(store: ObjectStore, report: ParsedReport, path: string): v
   } finally {
     pack.close();
     known.close();
-    removeTree(work);
+    asServer(() => removeTree(work));
   }
 }
 

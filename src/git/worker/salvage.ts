@@ -13,6 +13,7 @@ import type { SalvageOutcome, SalvageRequest } from "../../ports/git-engine.js";
 import { toBytePath, toText } from "./byte-path.js";
 import { Damaged, parseCommit, referencesOf } from "./git-object.js";
 import { Beyond, Copied, formatCommit, History, LimitedPack } from "./history.js";
+import { asOwnerOf } from "./holder.js";
 import type { NestedRepository } from "./nested-repositories.js";
 import { ObjectStore } from "./object-store.js";
 import { describeMounts } from "./obstruction.js";
@@ -51,7 +52,8 @@ export async function salvageWork(request: SalvageRequest): Promise<SalvageOutco
       current = path;
       const mounted = describeMounts(path);
       if (mounted !== undefined) return { kind: "refused", path, detail: mounted };
-      last = (await salvageOne(request, path, staging, target, last)) ?? last;
+      const other = last;
+      last = (await asOwnerOf(path, () => salvageOne(request, path, staging, target, other))) ?? last;
     }
     if (!last) return { kind: "none" };
     const { bytes } = pack;

@@ -9,6 +9,7 @@
  */
 import { lstatSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { asHolder, asServer } from "./holder.js";
 import { verifyChecksum } from "./index-file.js";
 import { isFile } from "./place.js";
 import { isObjectId } from "./refs.js";
@@ -27,12 +28,17 @@ export interface TrustedIndex {
 /** `commit`: what is checked out at `path`; empty for a repository without commits, which has no index. */
 export function saveTrustedIndex(path: string, commit: string, trustedIndex: string): void {
   const index = indexPath(path);
-  if (commit === "" || !isFile(index)) return removeTrustedIndex(trustedIndex);
-  replaceUnsynced(trustedIndex, Buffer.concat([readFileSync(index), Buffer.from(commit, "latin1")]));
+  const bytes = commit === "" ? undefined : asHolder(() => (isFile(index) ? readFileSync(index) : undefined));
+  if (!bytes) return removeTrustedIndex(trustedIndex);
+  asServer(() => replaceUnsynced(trustedIndex, Buffer.concat([bytes, Buffer.from(commit, "latin1")])));
 }
 
 /** Undefined if there is none, or it is damaged. */
 export function readTrustedIndex(trustedIndex: string): TrustedIndex | undefined {
+  return asServer(() => readIndex(trustedIndex));
+}
+
+function readIndex(trustedIndex: string): TrustedIndex | undefined {
   const stat = lstatSync(trustedIndex, { throwIfNoEntry: false });
   if (!stat?.isFile()) return undefined;
   const file = readFileSync(trustedIndex);

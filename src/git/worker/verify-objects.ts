@@ -7,6 +7,7 @@ import { lstatSync, readdirSync, type Stats } from "node:fs";
 import { join } from "node:path";
 import type { ObjectStorage } from "../../domain/repository.js";
 import type { Findings } from "./findings.js";
+import { asHolder } from "./holder.js";
 import { Inside } from "./inside.js";
 import { isSound } from "./object-checksum.js";
 import { ObjectStore } from "./object-store.js";
@@ -28,14 +29,14 @@ export interface ObjectsRequest {
 export function verifyObjects(request: ObjectsRequest, findings: Findings): boolean {
   const { workspace, storage, deep } = request;
   const objects = join(workspace, ".git", "objects");
-  const making = makingIn(workspace);
+  const making = asHolder(() => makingIn(workspace));
   const add = (name: string, fault: string): void => findings.add(`.git/objects${name && `/${name}`}: ${fault}`);
   const mine = objectFiles(request.mirror, () => {});
   const found = objectFiles(objects, (name, stat) => {
     const isKnown = name === "" || name === "info" || name === "pack" || /^[0-9a-f]{2}$/.test(name);
     if (!stat.isDirectory() || !isKnown) add(name, "is not of a clone");
     else if ((stat.mode & 0o7777) !== making.mode) add(name, "a directory with other permissions");
-    else if (stat.uid !== making.uid || stat.gid !== making.gid) add(name, "a directory of another owner");
+    else if (stat.uid !== making.uid || stat.gid !== making.gid) add(name, "belongs to another user");
   });
   const store = new ObjectStore(new Inside(objects), "");
   let damaged = false;

@@ -12,6 +12,7 @@ import type { Verification } from "../../domain/verification.js";
 import type { VerifyWorkspaceRequest } from "../../ports/git-engine.js";
 import { Findings } from "./findings.js";
 import { parseCommit } from "./git-object.js";
+import { asHolder } from "./holder.js";
 import { IndexFile } from "./index-file.js";
 import { treeOfIndex } from "./index-tree.js";
 import { damagedObjects } from "./mirror-record.js";
@@ -43,7 +44,8 @@ export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<
     const objects = ObjectStore.of(objectsPath);
     try {
       if (target.commit !== "") verifyIndex(index, objects, target.commit, findings);
-      const unproven = verifyFiles(path, index, { trustedMs: trusted?.writtenMs ?? 0, deep }, findings);
+      const trust = { trustedMs: trusted?.writtenMs ?? 0, deep };
+      const unproven = asHolder(() => verifyFiles(path, index, trust, findings));
       const content = { path, commit: target.commit, objectsPath, objects, scratch: path + beside.verified };
       await verifyContent(content, index, unproven, findings);
       isDamaged = verifyGit(request, index, trusted, findings) || isDamaged;
@@ -78,7 +80,7 @@ function verifyGit(
     return false;
   }
   const refs = clonedRefs(path, mirror, readRefs(mirror), findings);
-  verifyGitDirectory(request, refs, trusted?.bytes, findings);
+  asHolder(() => verifyGitDirectory(request, refs, trusted?.bytes, findings));
   if (!lstatSync(join(git, "objects"), { throwIfNoEntry: false })?.isDirectory()) return false;
   const storage = request.objectStorage ?? "AUTO";
   const needed = () => neededIds(target.commit, refs, deep ? index : undefined);

@@ -277,9 +277,9 @@ describe("A5 verification finds", () => {
       for (const name of ["a.txt", "dir", ".git/config"]) chownSync(join(path, name), 65_534, 65_534);
     });
     for (const finding of [
-      /^a\.txt: has been touched/,
-      /^dir: a directory of another/,
-      /^\.git\/config: is of another/,
+      /^a\.txt: belongs to another user/,
+      /^dir: belongs to another user/,
+      /^\.git\/config: belongs to another user/,
     ]) {
       expect(findings).toContainEqual(expect.stringMatching(finding));
     }

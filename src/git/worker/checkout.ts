@@ -35,7 +35,8 @@ export function checkOutAll(path: string, commit: string): Promise<void> {
   return asHolder(() => fill(path, commit));
 }
 
-async function fill(path: string, commit: string): Promise<void> {
+/** The same as whoever this process acts as. */
+export async function fill(path: string, commit: string): Promise<void> {
   const attributes = await withRepository(path, async (repository) =>
     convertingAttributes(repository, await treeOf(repository, commit)),
   );

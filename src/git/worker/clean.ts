@@ -9,7 +9,7 @@
  * 4. Nothing is destroyed before the guard, where it is asked for, has found no work.
  * 5. No other file system that is mounted inside is entered: the workspace is left as it is then.
  */
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CleanOutcome, CleanWorkspaceRequest } from "../../ports/git-engine.js";
 import { toBytePath, toFsPath } from "./byte-path.js";
@@ -17,15 +17,15 @@ import { checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
 import { guard } from "./guard.js";
-import { asHolder } from "./holder.js";
+import { asHolder, holder, holderUid } from "./holder.js";
 import { IndexFile } from "./index-file.js";
 import { describeMounts, describeRefusal } from "./obstruction.js";
 import { beside, findWorkspace, isThere, leftoversOf, makeParent } from "./place.js";
 import { type Making, makeWorkspace } from "./prepare.js";
-import { takeComparison } from "./recent-comparison.js";
+import { type Compared, takeComparison } from "./recent-comparison.js";
 import { readRefs } from "./refs.js";
 import { TrashBin } from "./trash.js";
-import { indexPath, readTrustedIndex, saveTrustedIndex } from "./trusted-index.js";
+import { indexPath, readTrustedIndex, saveTrustedIndex, type TrustedIndex } from "./trusted-index.js";
 import { compareWorkingTree, correctModes } from "./working-tree.js";
 
 export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<CleanOutcome> {
@@ -64,8 +64,9 @@ async function clean(request: CleanWorkspaceRequest): Promise<CleanOutcome> {
     try {
       if (await reuse(making, bin, request.comparedBefore ?? false)) return { kind: "clean", recreated: false };
     } catch (error) {
-      // A full disk would defeat a fresh clone as well, and what refuses to go would never leave the trash.
-      if (isHostFault(error) || describeRefusal(error, path) !== undefined) throw error;
+      // A full disk would defeat a fresh clone as well, and what refuses to go would never leave the trash. But in the
+      // two-uid layout it refused the holder: the server may remove what that user may not.
+      if (isHostFault(error) || (!holder && describeRefusal(error, path) !== undefined)) throw error;
     }
   }
   if (isThere(path)) bin.take(path);
@@ -82,20 +83,25 @@ function findMount(candidates: readonly string[]): CleanOutcome | undefined {
   return undefined;
 }
 
+function compareAnew(path: string, trusted: TrustedIndex): Compared {
+  const index = new IndexFile(trusted.bytes);
+  return { index, comparison: compareWorkingTree(path, index, trusted.writtenMs) };
+}
+
 /** Cleans the files at `path` in place. False if there is no trusted index to judge them by. */
 async function reuse(making: Making, bin: TrashBin, comparedBefore: boolean): Promise<boolean> {
   const { path, trustedIndex, target } = making;
   const trusted = readTrustedIndex(trustedIndex);
-  if (!trusted) return false;
+  // What was made in another layout is not the holder's to change.
+  if (!trusted || lstatSync(path).uid !== holderUid()) return false;
   const git = join(path, ".git");
   if (isThere(git)) bin.take(git);
-  const recent = comparedBefore ? takeComparison(path, trusted.bytes) : undefined;
-  const index = recent?.index ?? new IndexFile(trusted.bytes);
   const root = toBytePath(path);
-  const comparison = asHolder(() => {
-    const found = recent?.comparison ?? compareWorkingTree(path, index, trusted.writtenMs);
-    correctModes(path, found.directories);
-    return found;
+  const { index, comparison } = asHolder(() => {
+    const recent = comparedBefore ? takeComparison(path, trusted.bytes) : undefined;
+    const compared = recent ?? compareAnew(path, trusted);
+    correctModes(path, compared.comparison.directories);
+    return compared;
   });
   bin.takeInside(comparison.strangers.map((stranger) => toFsPath(`${root}/${stranger}`)));
   asHolder(() => {

@@ -6,6 +6,7 @@
  * 2. What makes no sense is passed over; what is too large to look at is told (`unread`), so that the caller can doubt.
  * 3. Names are bytes and may be anything; ids are well-formed.
  */
+import { isHostFault } from "./fault.js";
 import { IndexFile } from "./index-file.js";
 import { type Inside, TooLarge } from "./inside.js";
 import { isObjectId, parsePacked } from "./refs.js";
@@ -146,7 +147,8 @@ class HolderReader {
   private entries(path: string): string[] | undefined {
     try {
       return this.inside.list(path)?.map((entry) => entry.name);
-    } catch {
+    } catch (error) {
+      if (isHostFault(error)) throw error;
       this.unread = true;
       return [];
     }

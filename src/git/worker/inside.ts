@@ -23,6 +23,7 @@ import {
   type Stats,
 } from "node:fs";
 import { toFsPath } from "./byte-path.js";
+import { isHostFault } from "./fault.js";
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants;
 const descriptors = "/proc/self/fd";
@@ -123,8 +124,8 @@ export class Inside {
       file = openSync(toFsPath(path), flags);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === "EMFILE" || code === "ENFILE" || code === "EIO" || code === "EACCES" || code === "EPERM")
-        throw error;
+      // a failing disk must not make what is there look as if it were not
+      if (isHostFault(error) || code === "EACCES" || code === "EPERM") throw error;
       return undefined;
     }
     if (this.opened(file, relative) === path) return file;

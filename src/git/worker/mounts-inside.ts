@@ -29,8 +29,10 @@ export function mountsBelow(directory: string | Buffer): string[] {
   return [...found];
 }
 
-/** The same as absolute byte paths, below the directory as it was named. `directory`: bytes. */
+/** The same as absolute byte paths without symlinks. `directory`: bytes. */
 export function mountPointsBelow(directory: string): Set<string> {
   const points = mountsBelow(toFsPath(directory));
-  return new Set(points.map((point) => (point === "" ? directory : `${directory}/${point}`)));
+  if (points.length === 0) return new Set();
+  const root = realpathSync(toFsPath(directory), "buffer").toString("latin1");
+  return new Set(points.map((point) => (point === "" ? root : `${root}/${point}`)));
 }

@@ -3,8 +3,8 @@
  *
  * Invariants:
  * 1. Nothing is removed where it stood: it is renamed into the trash, which costs the same whatever its size.
- * 2. Removal never follows a symlink, not even one that takes a directory's place while it is removed, never enters another
- *    file system and never leaves the trash; modes, depth and odd names do not stop it.
+ * 2. Removal never follows a symlink, not even one that takes a directory's place while it is removed, and never leaves
+ *    the trash or its file system; modes, depth and odd names do not stop it.
  */
 import { randomBytes } from "node:crypto";
 import {
@@ -18,6 +18,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readlinkSync,
   renameSync,
   rmdirSync,
   unlinkSync,
@@ -157,8 +158,6 @@ class Removal {
   private readonly root: number;
   private readonly rootPath: string;
   private readonly device: number;
-  /** Where it is by name, for the table of mounts. */
-  private readonly known: string;
   private readonly byDescriptor = existsSync(descriptors);
   private moved = 0;
   private failure: unknown;
@@ -167,10 +166,9 @@ class Removal {
   /** `path`: where it is, as bytes. */
   constructor(root: number, path: string) {
     this.root = root;
-    this.known = path;
-    this.mounts = mountPointsBelow(path);
     this.rootPath = this.placeOf(root, path);
     this.device = fstatSync(root).dev;
+    this.mounts = mountPointsBelow(path);
   }
 
   run(): void {
@@ -178,7 +176,7 @@ class Removal {
     let before: number;
     do {
       before = this.moved;
-      this.empty(this.root, this.rootPath, this.known, 0);
+      this.empty(this.root, this.rootPath, 0);
     } while (this.moved > before);
     if (this.failure) throw this.failure;
   }
@@ -188,30 +186,35 @@ class Removal {
     return this.byDescriptor ? `${descriptors}/${file}` : path;
   }
 
-  /** `place`: by which it is reached; `known`: by which the table of mounts calls it. */
-  private empty(file: number, place: string, known: string, depth: number): void {
+  private empty(file: number, place: string, depth: number): void {
     const entries = this.attempt(file, () =>
       readdirSync(toFsPath(place), { withFileTypes: true, encoding: "latin1" as "utf8" }),
     );
     for (const entry of entries ?? []) {
       const path = `${place}/${entry.name}`;
-      const name = `${known}/${entry.name}`;
-      if (this.mounts.has(name)) this.failure ??= mountedInTrash();
-      else if (!entry.isDirectory()) this.attempt(file, () => unlinkSync(toFsPath(path)));
+      if (!entry.isDirectory()) this.attempt(file, () => unlinkSync(toFsPath(path)));
       else if (depth > deepest || path.length > longestPath) this.moveUp(file, path);
-      else this.attempt(file, () => this.remove(path, name, depth));
+      else this.attempt(file, () => this.remove(path, depth));
     }
   }
 
-  private remove(path: string, known: string, depth: number): void {
+  private remove(path: string, depth: number): void {
     const file = openDirectory(toFsPath(path));
     try {
       // what is mounted here is not ours to empty; the directory itself cannot go then
-      if (fstatSync(file).dev === this.device) this.empty(file, this.placeOf(file, path), known, depth + 1);
+      const isMounted = fstatSync(file).dev !== this.device || this.isMountPoint(file);
+      if (isMounted) throw new WorkerFault("obstructed", "another file system is mounted in the trash");
+      this.empty(file, this.placeOf(file, path), depth + 1);
     } finally {
       closeSync(file);
     }
     rmdirSync(toFsPath(path));
+  }
+
+  /** Of the same file system: its number tells nothing then. */
+  private isMountPoint(file: number): boolean {
+    if (this.mounts.size === 0 || !this.byDescriptor) return false;
+    return this.mounts.has(readlinkSync(`${descriptors}/${file}`, "latin1"));
   }
 
   private moveUp(file: number, path: string): void {
@@ -243,8 +246,4 @@ class Removal {
 function isRefused(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "EACCES" || code === "EPERM";
-}
-
-function mountedInTrash(): WorkerFault {
-  return new WorkerFault("obstructed", "another file system is mounted in the trash");
 }

@@ -11,7 +11,7 @@ import { closeSync, mkdirSync, readSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { isAttributesFile, isConverting } from "./attributes.js";
 import { toShown, toText } from "./byte-path.js";
-import { checkOutAll, checkOutSome } from "./checkout.js";
+import { checkOutSome, fill } from "./checkout.js";
 import type { Findings } from "./findings.js";
 import type { IndexFile } from "./index-file.js";
 import { Inside } from "./inside.js";
@@ -80,7 +80,7 @@ async function checkOut(
   const isText = (name: string | undefined): name is string => name !== undefined;
   if (names && names.length <= fewFiles && names.every(isText) && rules?.every(isText)) {
     await checkOutSome(scratch, commit, rules, names);
-  } else await checkOutAll(scratch, commit);
+  } else await fill(scratch, commit);
 }
 
 function isLink(index: IndexFile, position: number): boolean {

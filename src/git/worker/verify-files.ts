@@ -154,6 +154,7 @@ function faultOfFile(now: Stats, index: IndexFile, position: number, making: Mak
   const wanted = mode & kind.mask;
   if (wanted === kind.submodule) return "submodule";
   if (wanted === kind.link ? !now.isSymbolicLink() : !now.isFile()) return "is of another kind";
+  if (now.uid !== making.uid) return "belongs to another user";
   if (wanted === kind.file) {
     const permissions = (mode & executable ? 0o777 : 0o666) & ~making.umask;
     if ((now.mode & 0o7777) !== permissions) return "has other permissions";
@@ -172,7 +173,7 @@ function faultOfFile(now: Stats, index: IndexFile, position: number, making: Mak
 
 function faultOfDirectory(stat: Stats, making: Making): string | undefined {
   if ((stat.mode & 0o7777) !== making.mode) return "a directory with other permissions";
-  return stat.uid === making.uid && stat.gid === making.gid ? undefined : "a directory of another owner";
+  return stat.uid === making.uid && stat.gid === making.gid ? undefined : "belongs to another user";
 }
 
 /** It is to be an empty directory. */

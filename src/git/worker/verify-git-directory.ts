@@ -42,7 +42,7 @@ export function verifyGitDirectory(
   const isOwned = (stat: Stats): boolean => stat.uid === making.uid && stat.gid === making.gid;
   const judgeDirectory = (name: string, stat: Stats): void => {
     if ((stat.mode & 0o7777) !== making.mode) add(name, "a directory with other permissions");
-    else if (!isOwned(stat)) add(name, "a directory of another owner");
+    else if (!isOwned(stat)) add(name, "belongs to another user");
   };
   judgeDirectory("", top);
   const pending = [""];
@@ -64,7 +64,7 @@ export function verifyGitDirectory(
         const permissions = name.startsWith("hooks/") ? 0o777 : 0o666;
         if (!stat.isFile()) add(name, "is no file");
         else if ((stat.mode & 0o7777) !== (permissions & ~making.umask)) add(name, "has other permissions");
-        else if (!isOwned(stat)) add(name, "is of another owner");
+        else if (!isOwned(stat)) add(name, "belongs to another user");
         else if (stat.nlink !== 1) add(name, "has other names");
         else if (!isRight(join(git, name), stat, content)) add(name, "has other content");
       }

@@ -36,7 +36,7 @@ export function verifyObjects(request: ObjectsRequest, findings: Findings): bool
     const isKnown = name === "" || name === "info" || name === "pack" || /^[0-9a-f]{2}$/.test(name);
     if (!stat.isDirectory() || !isKnown) add(name, "is not of a clone");
     else if ((stat.mode & 0o7777) !== making.mode) add(name, "a directory with other permissions");
-    else if (stat.uid !== making.uid || stat.gid !== making.gid) add(name, "a directory of another owner");
+    else if (stat.uid !== making.uid || stat.gid !== making.gid) add(name, "belongs to another user");
   });
   const store = new ObjectStore(new Inside(objects), "");
   let damaged = false;

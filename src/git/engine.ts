@@ -123,6 +123,9 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     resolve: (mirror, revision) =>
       run(question, "resolve", { mirror, revision }, { deadlineMs: timeouts.questionMs }, { revision }),
 
+    examineCommit: (mirror, commit) =>
+      run(question, "examineCommit", { mirror, commit }, { deadlineMs: timeouts.questionMs }),
+
     listWorkspaces,
     workspaceExists,
 

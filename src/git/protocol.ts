@@ -7,6 +7,7 @@
  */
 import type { MirrorProgress } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
+import type { CommitContents } from "../domain/submodule.js";
 import type { Verification } from "../domain/verification.js";
 import type {
   CleanOutcome,
@@ -48,6 +49,11 @@ export interface ResolveJob {
   readonly revision: string;
 }
 
+export interface ExamineJob {
+  readonly mirror: string;
+  readonly commit: string;
+}
+
 export interface DiscardSalvageJob {
   readonly salvages: string;
   readonly ref: string;
@@ -59,6 +65,7 @@ export interface Operations {
   fetchMirror(job: FetchMirrorJob): Promise<MirrorRefs>;
   inspectMirror(path: string): Promise<MirrorRefs | undefined>;
   resolve(job: ResolveJob): Promise<Resolved>;
+  examineCommit(job: ExamineJob): Promise<CommitContents>;
   prepareWorkspace(job: PrepareWorkspaceRequest): Promise<void>;
   cleanWorkspace(job: CleanWorkspaceRequest): Promise<CleanOutcome>;
   verifyWorkspace(job: VerifyWorkspaceRequest): Promise<Verification>;

@@ -11,6 +11,7 @@
  */
 import type { MirrorProgress, ObjectStorage } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
+import type { CommitContents } from "../domain/submodule.js";
 import type { Verification } from "../domain/verification.js";
 
 /** How to authenticate against an upstream. Read from the server's configuration right before use. */
@@ -31,6 +32,24 @@ export interface CheckoutTarget {
   readonly head: string;
   /** Whether the branch of `head` follows `origin/<name>`. */
   readonly tracking: boolean;
+  /** The submodules that belong to the commit; default none. */
+  readonly submodules?: readonly SubmoduleTarget[];
+}
+
+/** A submodule to place, with its own. */
+export interface SubmoduleTarget {
+  /** The place of its git directory below `modules`. */
+  readonly name: string;
+  /** In its superproject. */
+  readonly path: string;
+  /** Its remote `origin`. */
+  readonly url: string;
+  /** Full commit id, which the mirror has. Empty mirror: it is configured but not placed (`update` is `none`). */
+  readonly commit: string;
+  readonly mirror: string;
+  /** As its superproject's `.gitmodules` says; empty for nothing. */
+  readonly update: string;
+  readonly submodules: readonly SubmoduleTarget[];
 }
 
 export interface Resolved {
@@ -210,6 +229,8 @@ export interface GitEngine {
   inspectMirror(path: string): Promise<MirrorRefs | undefined>;
   /** Finds what `revision` names; empty is the default branch. */
   resolve(mirror: string, revision: string): Promise<Resolved>;
+  /** Tells what of a commit that the mirror has needs more than a checkout. */
+  examineCommit(mirror: string, commit: string): Promise<CommitContents>;
   /** Directories two levels below `root` (repository, workspace), without those that begin with a dot: what may be workspaces. */
   listWorkspaces(root: string): Promise<readonly string[]>;
   /** Whether the directory of a workspace is there with a `.git`, without opening it. */

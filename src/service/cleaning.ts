@@ -16,12 +16,14 @@ import type { Logger } from "../ports/logger.js";
 import type { Work, WorkspaceStore } from "../ports/workspace-store.js";
 import type { Places } from "./places.js";
 import type { Destroyed, Salvaging } from "./salvaging.js";
+import type { Submodules } from "./submodules.js";
 
 export interface CleaningDependencies {
   readonly work: WorkspaceStore;
   readonly git: GitEngine;
   readonly salvaging: Salvaging;
   readonly places: Places;
+  readonly submodules: Submodules;
   readonly log: Logger;
 }
 
@@ -58,8 +60,8 @@ export class Cleaning {
   }
 
   /** Looks at an idle workspace, trusting no file's time. */
-  examine(work: Work, repository: Repository): Promise<Verification> {
-    const target: CheckoutTarget = { commit: work.from, head: work.head, tracking: work.head !== "" };
+  async examine(work: Work, repository: Repository): Promise<Verification> {
+    const target = await this.#deps.submodules.target(repository, { commit: work.from, head: work.head });
     return this.#verify(work, repository, target, true);
   }
 

@@ -29,6 +29,7 @@ import { Salvages } from "./salvages.js";
 import { Salvaging } from "./salvaging.js";
 import { Seats } from "./seats.js";
 import type { Services } from "./services.js";
+import { Submodules } from "./submodules.js";
 import { Verifying } from "./verifying.js";
 import { Watching } from "./watching.js";
 
@@ -95,14 +96,16 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const limits = { fetchMs: settings.upstreamTimeoutMs, cloneMs: settings.firstCloneTimeoutMs };
   const registry = new Registry({ repositories, credentials, policy: { authentication, allowUrls, allowLocal } });
   const mirrors = new Mirrors({ repositories, git, credentials, places, limits, wake, log });
+  const submodules = new Submodules({ git, mirrors, registry, credentials, places, limits, log });
   const seats = new Seats();
   const salvages = new Salvages({ store: store.salvages, git, places, log });
   const salvaging = new Salvaging({ salvages: store.salvages, git, mirrors, places, log });
-  const cleaning = new Cleaning({ work, git, salvaging, places, log });
+  const cleaning = new Cleaning({ work, git, salvaging, places, submodules, log });
   const granting = new Granting({
     board: tickets,
     repositories,
     mirrors,
+    submodules,
     salvages,
     cleaning,
     git,
@@ -116,6 +119,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     work,
     repositories,
     mirrors,
+    submodules,
     granting,
     git,
     cleaning,

@@ -18,10 +18,10 @@ import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
 import { guard } from "./guard.js";
 import { IndexFile } from "./index-file.js";
 import { beside, findWorkspace, isThere, leftoversOf } from "./place.js";
-import { type Making, makeWorkspace } from "./prepare.js";
+import { finish, type Making, makeWorkspace } from "./prepare.js";
 import { readRefs } from "./refs.js";
 import { TrashBin } from "./trash.js";
-import { indexPath, readTrustedIndex, saveTrustedIndex } from "./trusted-index.js";
+import { indexPath, readTrustedIndex } from "./trusted-index.js";
 import { compareWorkingTree, correctModes } from "./working-tree.js";
 
 export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<CleanOutcome> {
@@ -76,6 +76,6 @@ async function reuse(making: Making, bin: TrashBin): Promise<boolean> {
   placeGitDirectory(work, path);
   const touched = [...comparison.missing, ...comparison.altered].map((position) => index.paths[position] as string);
   await checkOutChanges(path, trusted.commit, target.commit, touched);
-  saveTrustedIndex(path, target.commit, trustedIndex);
+  await finish(making);
   return true;
 }

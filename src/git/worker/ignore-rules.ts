@@ -15,7 +15,7 @@ const fileName = ".gitignore";
 const kindMask = 0o170000;
 const regularFile = 0o100000;
 
-interface Rule {
+export interface Rule {
   readonly pattern: RegExp;
   readonly negated: boolean;
   readonly directoriesOnly: boolean;
@@ -85,7 +85,7 @@ function parentOf(directory: string): string | undefined {
   return directory === "" ? undefined : directory.slice(0, Math.max(directory.lastIndexOf("/"), 0));
 }
 
-function parseRule(line: string): Rule | undefined {
+export function parseRule(line: string): Rule | undefined {
   let text = line.replace(/\r$/, "").replace(/^((?:[^\\]|\\.)*?) +$/s, "$1");
   if (text === "" || text.startsWith("#")) return undefined;
   const negated = text.startsWith("!");

@@ -11,6 +11,7 @@ import { homedir } from "node:os";
 import { basename } from "node:path";
 import { type CallMessage, homePrefix, type Operations, type WorkerMessage } from "../protocol.js";
 import { cleanWorkspace } from "./clean.js";
+import { examineCommit } from "./commit-contents.js";
 import { discardWorkspace } from "./discard.js";
 import { toFault } from "./fault.js";
 import { cloneMirror, fetchMirror } from "./mirror.js";
@@ -29,6 +30,7 @@ const operations: Operations = {
   fetchMirror,
   inspectMirror,
   resolve: resolveRevision,
+  examineCommit,
   prepareWorkspace,
   cleanWorkspace,
   discardWorkspace,

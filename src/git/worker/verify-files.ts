@@ -19,10 +19,12 @@ export interface FileTrust {
   /** When the trusted copy of the index was written. */
   readonly trustedMs: number;
   readonly deep: boolean;
+  /** Byte paths of submodules that are filled, and another's to judge. */
+  readonly submodules?: ReadonlySet<string>;
 }
 
 /** Answers how many paths were compared. `.git` at the top is another's to judge. */
-export function verifyFiles(root: string, index: IndexFile, trust: FileTrust, findings: Findings): number {
+export function verifyFiles(root: string, index: IndexFile, trust: FileTrust, findings: Pick<Findings, "add">): number {
   const positions = new Map<string, number>();
   const directories = new Set<string>([""]);
   for (const [position, path] of index.paths.entries()) {
@@ -81,6 +83,7 @@ function faultOf(
   const wanted = mode & kind.mask;
   if (wanted === kind.submodule) {
     if (!now.isDirectory()) return "is no directory";
+    if (trust.submodules?.has(index.paths[position] as string)) return undefined;
     return readdirSync(path).length === 0 ? undefined : "a submodule that is not empty";
   }
   if (wanted === kind.link ? !now.isSymbolicLink() : !now.isFile()) return "is of another kind";

@@ -7,6 +7,7 @@ import { lstatSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { VerifyWorkspaceRequest } from "../../ports/git-engine.js";
 import type { Findings } from "./findings.js";
+import { submoduleSettings } from "./verify-submodules.js";
 
 const origin = "refs/remotes/origin/";
 const directories = /^(hooks|info|logs|logs\/refs|objects|refs|objects\/(info|pack|[0-9a-f]{2})|(logs\/)?refs\/.+)$/;
@@ -32,7 +33,7 @@ export function verifyGitDirectory(
       case "index":
         return (bytes) => index?.equals(bytes) ?? false;
       case "config":
-        return (bytes) => isOurs(bytes.toString(), request.origin);
+        return (bytes) => isOurs(bytes.toString(), request.origin, submoduleSettings(target.submodules, false));
       case "packed-refs":
         return (bytes) => isPacked(bytes.toString());
       case "info/exclude":
@@ -61,6 +62,8 @@ export function verifyGitDirectory(
     for (const entry of readdirSync(join(git, at), { withFileTypes: true })) {
       const name = at === "" ? entry.name : `${at}/${entry.name}`;
       if (entry.isDirectory()) {
+        // below are git directories of submodules, which verify-submodules.ts judges
+        if (name === "modules") continue;
         if (directories.test(name)) pending.push(name);
         else add(name, "is not of a clone");
       } else if (!entry.isFile()) add(name, "is no file");
@@ -73,7 +76,10 @@ export function verifyGitDirectory(
   }
 }
 
-function isOurs(config: string, url: string): boolean {
+/** `end`: what it says of submodules. */
+function isOurs(text: string, url: string, end: string): boolean {
+  if (!text.endsWith(end)) return false;
+  const config = text.slice(0, text.length - end.length);
   const quoted = `\turl = "${url.replace(/[\\"]/g, "\\$&")}"`;
   const lines = config.split("\n");
   return (

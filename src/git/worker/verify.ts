@@ -16,8 +16,10 @@ import { IndexFile } from "./index-file.js";
 import { treeOfIndex } from "./index-tree.js";
 import { ObjectStore } from "./object-store.js";
 import { readTrustedIndex } from "./trusted-index.js";
+import { readTrustedModules } from "./trusted-modules.js";
 import { verifyFiles } from "./verify-files.js";
 import { verifyGitDirectory } from "./verify-git-directory.js";
+import { filledSubmodules, verifySubmodules } from "./verify-submodules.js";
 
 export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<Verification> {
   const { path, target, deep } = request;
@@ -32,7 +34,10 @@ export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<
   } else {
     const index = trusted ? new IndexFile(trusted.bytes) : IndexFile.empty();
     if (target.commit !== "") verifyIndex(index, request, findings);
-    files = verifyFiles(path, index, { trustedMs: trusted?.writtenMs ?? 0, deep }, findings);
+    const submodules = filledSubmodules(target.submodules);
+    files = verifyFiles(path, index, { trustedMs: trusted?.writtenMs ?? 0, deep, submodules }, findings);
+    const modules = readTrustedModules(request.trustedIndex, target.commit);
+    files += verifySubmodules(path, target.submodules, modules, deep, findings);
     verifyGitDirectory(join(path, ".git"), request, trusted?.bytes, findings);
   }
   if (findings.told.length === 0) return { kind: "pristine", files };

@@ -82,7 +82,7 @@ export async function findChanges(
 }
 
 /** What a file or symlink would be in a tree; undefined if there is neither. */
-function currentEntry(inside: Inside, path: string): TreeEntry | undefined {
+export function currentEntry(inside: Inside, path: string): TreeEntry | undefined {
   const stat = inside.stat(path);
   if (stat?.isSymbolicLink()) {
     const target = inside.readLink(path);

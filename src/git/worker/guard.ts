@@ -10,6 +10,7 @@ import { isHostFault } from "./fault.js";
 import { beside, isDirectory } from "./place.js";
 import { removeTree } from "./trash.js";
 import { readTrustedIndex } from "./trusted-index.js";
+import { readTrustedModules } from "./trusted-modules.js";
 import { describeWork, findWork } from "./unsaved-work.js";
 
 export interface Guarded {
@@ -27,7 +28,9 @@ export async function guard(request: Guarded): Promise<CleanOutcome | undefined>
     removeTree(work);
     try {
       const trusted = readTrustedIndex(trustedIndex);
-      const found = await findWork({ path, mirror, from: trusted?.commit ?? from, trusted, salvageIgnored: [], work });
+      const commit = trusted?.commit ?? from;
+      const modules = trusted ? readTrustedModules(trustedIndex, commit) : [];
+      const found = await findWork({ path, mirror, from: commit, trusted, modules, salvageIgnored: [], work });
       found.release();
       const detail = describeWork(found);
       if (detail !== undefined) return { kind: "unsaved", path, detail };

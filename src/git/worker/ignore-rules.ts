@@ -28,14 +28,14 @@ export class IgnoreRules {
   private readonly rules = new Map<string, readonly Rule[]>();
   private readonly ignoredDirectories = new Map<string, boolean>();
 
-  /** The rules of a commit with these files. `readBlob` answers a file's content. */
-  static of(files: BaseFiles, readBlob: (id: string) => Buffer): IgnoreRules {
+  /** The rules of a commit with these files. `readBlob` answers a file's content; `prefix`: where they are. */
+  static of(files: BaseFiles, readBlob: (id: string) => Buffer, prefix = ""): IgnoreRules {
     const rules = new IgnoreRules();
     for (const path of files.paths()) {
       if (path !== fileName && !path.endsWith(`/${fileName}`)) continue;
       const entry = files.entry(path);
       if (!entry || (entry.mode & kindMask) !== regularFile) continue;
-      const directory = path.slice(0, Math.max(path.length - fileName.length - 1, 0));
+      const directory = (prefix + path).slice(0, Math.max(prefix.length + path.length - fileName.length - 1, 0));
       rules.add(directory, readBlob(entry.id).toString("latin1"));
     }
     return rules;

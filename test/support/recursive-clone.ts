@@ -24,27 +24,28 @@ export function gitLocal(directory: string, ...args: string[]): Promise<string> 
 
 /** Everything that must not differ between two clones. */
 export async function describeClone(path: string) {
-  const gits = gitDirectories(path);
+  const gits = await Promise.all(gitDirectories(path).map((directory) => describeGit(path, directory)));
   return {
     files: listing(path),
     submodules: await git(path, "submodule", "status", "--recursive"),
     status: await git(path, "status", "--porcelain", "--ignored", "--branch"),
-    within: await git(path, "submodule", "--quiet", "foreach", "--recursive", "git status --porcelain --ignored"),
-    gits: await Promise.all(gits.map((directory) => describeGit(path, directory))),
-    fsck: await git(path, "fsck", "--strict"),
+    gits,
   };
 }
 
 async function describeGit(root: string, directory: string) {
+  const worktree =
+    /worktree = (.*)/.exec(readFileSync(join(directory, "config"), "utf8"))?.[1]?.replace(/"/g, "") ?? "..";
+  const inWork = (...args: string[]) => git(join(directory, worktree), ...args);
   const inGit = (...args: string[]) => git(directory, "--git-dir=.", ...args);
   return {
     at: relative(root, directory),
+    status: await inWork("status", "--porcelain", "--ignored", "--branch"),
     config: (await inGit("config", "--local", "--list")).split("\n").sort(),
     refs: await inGit("for-each-ref", "--format=%(refname) %(objectname) %(symref) %(upstream)"),
     head: readFileSync(join(directory, "HEAD"), "utf8"),
     index: await inGit("ls-files", "-s", "-v"),
     reflog: (await inGit("reflog", "--format=%H %gs")).replace(/clone: from .*/g, "clone"),
-    stash: await inGit("stash", "list"),
     hooks: readdirSync(join(directory, "hooks")).filter((name) => !name.endsWith(".sample")),
     alternates: readdirSync(join(directory, "objects", "info")).filter((name) => name === "alternates"),
   };

@@ -5,6 +5,7 @@
  * 1. A name that is accepted is a place below `.git/modules`, and no two names are one inside the other.
  * 2. A relative URL is resolved as git does; whether the result is allowed is for the policy of upstreams to say.
  */
+import type { LfsObject } from "./lfs.js";
 
 /** A submodule of a commit: an entry of `.gitmodules` whose path is a gitlink of the tree. */
 export interface Submodule {
@@ -26,6 +27,10 @@ export interface CommitContents {
   readonly problem: string;
   /** Files that Git LFS has the contents of. */
   readonly lfsFiles: number;
+  /** Their contents, each once. */
+  readonly lfsObjects: readonly LfsObject[];
+  /** `lfs.url` of its `.lfsconfig`; empty if there is none. */
+  readonly lfsUrl: string;
 }
 
 const longestName = 255;

@@ -5,6 +5,7 @@
  * 1. One call at a time per worker; every `call` is answered by one `started` and then one `done` or `failed`.
  * 2. What goes over is plain data that the structured clone can carry.
  */
+import type { LfsObject, LfsSource } from "../domain/lfs.js";
 import type { MirrorProgress } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
 import type { CommitContents } from "../domain/submodule.js";
@@ -54,6 +55,13 @@ export interface ExamineJob {
   readonly commit: string;
 }
 
+export interface FetchLfsJob {
+  readonly mirror: string;
+  readonly source: LfsSource;
+  readonly objects: readonly LfsObject[];
+  readonly credential?: UpstreamCredential;
+}
+
 export interface DiscardSalvageJob {
   readonly salvages: string;
   readonly ref: string;
@@ -65,6 +73,7 @@ export interface Operations {
   fetchMirror(job: FetchMirrorJob): Promise<MirrorRefs>;
   inspectMirror(path: string): Promise<MirrorRefs | undefined>;
   resolve(job: ResolveJob): Promise<Resolved>;
+  fetchLfs(job: FetchLfsJob): Promise<void>;
   examineCommit(job: ExamineJob): Promise<CommitContents>;
   prepareWorkspace(job: PrepareWorkspaceRequest): Promise<void>;
   cleanWorkspace(job: CleanWorkspaceRequest): Promise<CleanOutcome>;

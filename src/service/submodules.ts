@@ -1,6 +1,6 @@
 /**
  * Owns what a commit's checkout needs besides the repository's own mirror: a mirror of every submodule that has its
- * commit. A checkout is asked for with all of them, or not at all.
+ * commit, and the contents that Git LFS has. A checkout is asked for with all of them, or not at all.
  *
  * Invariants:
  * 1. A submodule's URL is judged by the policy of upstreams, wherever it stands, before anybody is asked for it; its
@@ -10,6 +10,7 @@
  */
 import { createHash } from "node:crypto";
 import { asFailure, Failure } from "../domain/failure.js";
+import { lfsSource } from "../domain/lfs.js";
 import type { Repository } from "../domain/repository.js";
 import { type CommitContents, type Submodule, submoduleUrl } from "../domain/submodule.js";
 import type { Credentials } from "../ports/credentials.js";
@@ -32,6 +33,12 @@ export interface SubmodulesDependencies {
 const deepest = 10;
 const mostInAll = 1_000;
 const mostKnown = 5_000;
+
+/** What a commit's checkout needs. */
+interface Needs {
+  readonly lfs: boolean;
+  readonly submodules: readonly SubmoduleTarget[];
+}
 
 /** What one superproject's submodules have come to, on the way down. */
 interface Descent {
@@ -62,9 +69,10 @@ export class Submodules {
     if (resolved.commit === "") return target;
     const descent: Descent = { urls: [repository.url], path: "", budget: { left: mostInAll } };
     try {
-      const submodules = await this.#of(places.mirror(repository), resolved.commit, descent);
+      const mirror = places.mirror(repository);
+      const { lfs, submodules } = await this.#of(mirror, resolved.commit, repository.credential, descent);
       mirrors.tellProblem(repository, resolved, "");
-      return submodules.length > 0 ? { ...target, submodules } : target;
+      return { ...target, ...(lfs ? { lfs } : {}), ...(submodules.length > 0 ? { submodules } : {}) };
     } catch (error) {
       const failure = asFailure(error);
       if (isUpstreams(failure)) mirrors.tellProblem(repository, resolved, failure.message);
@@ -72,13 +80,18 @@ export class Submodules {
     }
   }
 
-  async #of(mirror: string, commit: string, descent: Descent): Promise<readonly SubmoduleTarget[]> {
-    const { submodules, problem, lfsFiles } = await this.#examine(mirror, commit);
+  async #of(mirror: string, commit: string, credential: string, descent: Descent): Promise<Needs> {
+    const contents = await this.#examine(mirror, commit);
+    const { submodules, problem, lfsFiles } = contents;
     const where = descent.path === "" ? "" : `submodule ${JSON.stringify(descent.path)}: `;
     if (problem !== "") throw notAllowed(`${where}its .gitmodules is refused: ${problem}`);
     if (lfsFiles > 0) {
-      const files = lfsFiles === 1 ? "1 file" : `${lfsFiles} files`;
-      throw notAllowed(`${where}uses Git LFS (${files}), which this server cannot check out`);
+      try {
+        await this.#bringLfs(mirror, commit, credential, descent.urls.at(-1) as string, contents);
+      } catch (error) {
+        const files = lfsFiles === 1 ? "1 file" : `${lfsFiles} files`;
+        throw told(asFailure(error), `${where}uses Git LFS (${files}), which could not be had: `, {});
+      }
     }
     const targets: SubmoduleTarget[] = [];
     for (const submodule of submodules) {
@@ -89,7 +102,19 @@ export class Submodules {
         throw named(asFailure(error), path);
       }
     }
-    return targets;
+    return { lfs: lfsFiles > 0, submodules: targets };
+  }
+
+  async #bringLfs(mirror: string, commit: string, name: string, url: string, contents: CommitContents): Promise<void> {
+    const key = `lfs ${mirror} ${commit}`;
+    if (this.#present.has(key)) return;
+    const source = lfsSource(url, contents.lfsUrl);
+    if (typeof source === "string") throw notAllowed(source);
+    const { git, credentials, limits } = this.#deps;
+    const credential = await credentials.forUrl(url, name);
+    const request = { mirror, source, objects: contents.lfsObjects, deadlineMs: limits.cloneMs };
+    await git.fetchLfs({ ...request, ...(credential ? { credential } : {}) });
+    this.#present.add(key);
   }
 
   async #one(submodule: Submodule, descent: Descent): Promise<SubmoduleTarget> {
@@ -100,13 +125,13 @@ export class Submodules {
     const text = submodule.url === "" ? undefined : submoduleUrl(base, submodule.url);
     if (text === undefined) throw notAllowed(submodule.url === "" ? "it has no URL" : "its URL climbs too far");
     const { url, credential } = await registry.submodule(text, base);
-    if (update === "none") return { name, path, url, commit, update, mirror: "", submodules: [] };
+    if (update === "none") return { name, path, url, commit, update, mirror: "", lfs: false, submodules: [] };
     if (descent.urls.includes(url)) throw notAllowed("it is a submodule of itself");
     if (descent.urls.length > deepest) throw notAllowed(`submodules are nested more than ${deepest} deep`);
     const mirror = places.submodule(mirrorName(url));
     await this.#ensure(url, credential, mirror, commit);
-    const submodules = await this.#of(mirror, commit, { ...descent, urls: [...descent.urls, url] });
-    return { name, path, url, commit, update, mirror, submodules };
+    const needs = await this.#of(mirror, commit, credential, { ...descent, urls: [...descent.urls, url] });
+    return { name, path, url, commit, update, mirror, ...needs };
   }
 
   #examine(mirror: string, commit: string): Promise<CommitContents> {
@@ -191,13 +216,17 @@ function notAllowed(message: string): Failure {
 
 /** The innermost submodule is named; its superprojects are in its path. */
 function named(failure: Failure, path: string): Failure {
-  if (!isUpstreams(failure) || failure.metadata.submodule !== undefined) return failure;
+  if (failure.metadata.submodule !== undefined) return failure;
+  const prefix = failure.message.startsWith("submodule ") ? "" : `submodule ${JSON.stringify(path)}: `;
+  return told(failure, prefix, { submodule: path });
+}
+
+/** The same with more words, where it is an upstream's. */
+function told(failure: Failure, prefix: string, more: Readonly<Record<string, string>>): Failure {
+  if (!isUpstreams(failure)) return failure;
   const { reason, retryAfterMs, cause } = failure;
-  const message = failure.message.startsWith("submodule ")
-    ? failure.message
-    : `submodule ${JSON.stringify(path)}: ${failure.message}`;
-  return new Failure(reason, message, {
-    metadata: { ...failure.metadata, submodule: path },
+  return new Failure(reason, prefix + failure.message, {
+    metadata: { ...failure.metadata, ...more },
     cause,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });

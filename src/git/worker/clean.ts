@@ -76,6 +76,6 @@ async function reuse(making: Making, bin: TrashBin): Promise<boolean> {
   placeGitDirectory(work, path);
   const touched = [...comparison.missing, ...comparison.altered].map((position) => index.paths[position] as string);
   await checkOutChanges(path, trusted.commit, target.commit, touched);
-  await finish(making);
+  await finish(making, trusted);
   return true;
 }

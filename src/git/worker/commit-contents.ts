@@ -10,8 +10,8 @@ import { type CommitContents, conflictingName, nameFault, type Submodule } from 
 import type { ExamineJob } from "../protocol.js";
 import { toBytePath } from "./byte-path.js";
 import { Damaged, entryMode, parseCommit, parseTree, type TreeEntry } from "./git-object.js";
-import { type ModuleEntry, parseGitmodules } from "./gitmodules.js";
-import { countLfsFiles } from "./lfs-files.js";
+import { type ModuleEntry, parseGitmodules, parseSettings } from "./gitmodules.js";
+import { findLfsFiles } from "./lfs-files.js";
 import { ObjectStore } from "./object-store.js";
 
 const largestGitmodules = 1024 * 1024;
@@ -22,17 +22,40 @@ export async function examineCommit({ mirror, commit }: ExamineJob): Promise<Com
   const objects = ObjectStore.of(join(mirror, "objects"));
   try {
     const { tree } = parseCommit(objects.read(commit, "commit"));
-    const lfsFiles = countLfsFiles(objects, tree);
-    const file = parseTree(objects.read(tree, "tree")).get(".gitmodules");
-    if (!file) return { submodules: [], problem: "", lfsFiles };
+    const top = parseTree(objects.read(tree, "tree"));
+    const lfs = lfsOf(objects, tree, top);
+    const file = top.get(".gitmodules");
+    if (!file) return { submodules: [], problem: "", ...lfs };
     try {
-      return { submodules: readSubmodules(objects, tree, file), problem: "", lfsFiles };
+      return { submodules: readSubmodules(objects, tree, file), problem: "", ...lfs };
     } catch (error) {
       if (!(error instanceof Refused) && !(error instanceof Damaged)) throw error;
-      return { submodules: [], problem: error.message, lfsFiles };
+      return { submodules: [], problem: error.message, ...lfs };
     }
   } finally {
     objects.close();
+  }
+}
+
+function lfsOf(objects: ObjectStore, tree: string, top: ReadonlyMap<string, TreeEntry>) {
+  const files = findLfsFiles(objects, tree);
+  const lfsObjects = [...new Map(files.map(({ oid, size }) => [oid, { oid, size }])).values()];
+  const config = files.length > 0 ? top.get(".lfsconfig") : undefined;
+  const lfsUrl = config?.mode === entryMode.file ? lfsUrlOf(objects.read(config.id, "blob").toString("utf8")) : "";
+  return { lfsFiles: files.length, lfsObjects, lfsUrl };
+}
+
+/** What git could not read says nothing. */
+function lfsUrlOf(text: string): string {
+  try {
+    return (
+      parseSettings(text).findLast(
+        ({ section, subsection, key }) => section === "lfs" && subsection === undefined && key === "url",
+      )?.value ?? ""
+    );
+  } catch (error) {
+    if (error instanceof Damaged) return "";
+    throw error;
   }
 }
 

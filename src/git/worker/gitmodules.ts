@@ -14,25 +14,37 @@ export interface ModuleEntry {
   update: string;
 }
 
+/** One setting of a file in git's format. Section and key are in lower case. */
+export interface Setting {
+  readonly section: string;
+  readonly subsection: string | undefined;
+  readonly key: string;
+  readonly value: string;
+}
+
+/** Throws `Damaged`. */
+export function parseSettings(text: string): Setting[] {
+  const settings: Setting[] = [];
+  const reader = new Reader(text.replace(/^\uFEFF/, ""));
+  let place: Pick<Setting, "section" | "subsection"> = { section: "", subsection: undefined };
+  for (;;) {
+    reader.skipBlank();
+    if (reader.done) return settings;
+    if (reader.peek === "[") place = reader.section();
+    else settings.push({ ...place, ...reader.setting() });
+  }
+}
+
 /** Entries in the order of their first mention. Throws `Damaged`. */
 export function parseGitmodules(text: string): ModuleEntry[] {
   const entries = new Map<string, ModuleEntry>();
-  let current: ModuleEntry | undefined;
-  const reader = new Reader(text.replace(/^\uFEFF/, ""));
-  for (;;) {
-    reader.skipBlank();
-    if (reader.done) return [...entries.values()];
-    if (reader.peek === "[") {
-      const { section, subsection } = reader.section();
-      current = undefined;
-      if (section !== "submodule" || subsection === undefined) continue;
-      current = entries.get(subsection) ?? { name: subsection, path: "", url: "", update: "" };
-      entries.set(subsection, current);
-      continue;
-    }
-    const { key, value } = reader.setting();
-    if (current && (key === "path" || key === "url" || key === "update")) current[key] = value;
+  for (const { section, subsection, key, value } of parseSettings(text)) {
+    if (section !== "submodule" || subsection === undefined) continue;
+    const entry = entries.get(subsection) ?? { name: subsection, path: "", url: "", update: "" };
+    entries.set(subsection, entry);
+    if (key === "path" || key === "url" || key === "update") entry[key] = value;
   }
+  return [...entries.values()];
 }
 
 class Reader {

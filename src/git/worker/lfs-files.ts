@@ -5,6 +5,7 @@
  * 1. Only the commit's own `.gitattributes` count.
  * 2. A subtree that was once found to have none is not looked at again, so a commit costs what it changed.
  */
+import type { LfsObject } from "../../domain/lfs.js";
 import { Damaged, entryMode, parseTree, type TreeEntry } from "./git-object.js";
 import { parseRule } from "./ignore-rules.js";
 import type { ObjectStore } from "./object-store.js";
@@ -15,7 +16,23 @@ const longestPointer = 1024;
 const mostEntries = 3_000_000;
 const mostKnown = 500_000;
 const pointer =
-  /^version https:\/\/(?:git-lfs\.github\.com\/spec|hawser\.github\.com\/spec)\/v1\n(?:ext-\d-[^\n]+\n)*oid sha256:[0-9a-f]{64}\nsize \d{1,15}\n?$/;
+  /^version https:\/\/(?:git-lfs\.github\.com\/spec|hawser\.github\.com\/spec)\/v1\n(?:ext-\d-[^\n]+\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,15})\n?$/;
+
+/** A file of a commit that Git LFS has the content of. */
+export interface LfsFile extends LfsObject {
+  /** Byte path. */
+  readonly path: string;
+  /** Id of the pointer. */
+  readonly blob: string;
+  readonly executable: boolean;
+}
+
+/** What a blob says as a pointer; undefined if it is none. */
+export function parsePointer(bytes: Buffer): LfsObject | undefined {
+  if (bytes.length > longestPointer) return undefined;
+  const [, oid, size] = pointer.exec(bytes.toString("latin1")) ?? [];
+  return oid === undefined ? undefined : { oid, size: Number(size) };
+}
 
 /** Ids of trees without a `.gitattributes`, in themselves and below. */
 const plain = new Set<string>();
@@ -32,7 +49,7 @@ interface Level {
   readonly rules: readonly Attribution[];
 }
 
-export function countLfsFiles(objects: ObjectStore, tree: string): number {
+export function findLfsFiles(objects: ObjectStore, tree: string): LfsFile[] {
   const trees = new Map<string, Map<string, TreeEntry>>();
   let looked = 0;
   const entriesOf = (id: string): Map<string, TreeEntry> => {
@@ -44,28 +61,31 @@ export function countLfsFiles(objects: ObjectStore, tree: string): number {
     trees.set(id, entries);
     return entries;
   };
-  if (isPlain(entriesOf, tree)) return 0;
+  if (isPlain(entriesOf, tree)) return [];
+  const found: LfsFile[] = [];
   const macros = new Map<string, boolean>();
-  const count = (id: string, directory: string, above: readonly Level[]): number => {
+  const look = (id: string, directory: string, above: readonly Level[]): void => {
     const entries = entriesOf(id);
     const file = entries.get(fileName);
     const isFile = file && (file.mode === entryMode.file || file.mode === entryMode.executable);
     const text = isFile ? objects.read(file.id, "blob").toString("latin1") : "";
     const rules = parseAttributes(text, macros, directory === "");
     const levels = rules.length > 0 ? [{ directory, rules }, ...above] : above;
-    let found = 0;
     for (const [name, entry] of entries) {
       const path = directory === "" ? name : `${directory}/${name}`;
       if (entry.mode === entryMode.tree) {
-        if (levels.length > 0 || !isPlain(entriesOf, entry.id)) found += count(entry.id, path, levels);
+        if (levels.length > 0 || !isPlain(entriesOf, entry.id)) look(entry.id, path, levels);
       } else if (entry.mode !== entryMode.link && entry.mode !== entryMode.submodule && isLfs(levels, path, name)) {
-        const bytes = objects.read(entry.id, "blob");
-        if (bytes.length <= longestPointer && pointer.test(bytes.toString("latin1"))) found += 1;
+        const object = parsePointer(objects.read(entry.id, "blob"));
+        // git-lfs has no content for what is empty
+        if (object && object.size > 0) {
+          found.push({ path, blob: entry.id, executable: entry.mode === entryMode.executable, ...object });
+        }
       }
     }
-    return found;
   };
-  return count(tree, "", []);
+  look(tree, "", []);
+  return found;
 }
 
 /** Invariant 2. */

@@ -14,6 +14,7 @@ import { cleanWorkspace } from "./clean.js";
 import { examineCommit } from "./commit-contents.js";
 import { discardWorkspace } from "./discard.js";
 import { toFault } from "./fault.js";
+import { fetchLfs } from "./lfs-fetch.js";
 import { cloneMirror, fetchMirror } from "./mirror.js";
 import { inspectMirror } from "./mirror-check.js";
 import { prepareWorkspace } from "./prepare.js";
@@ -31,6 +32,7 @@ const operations: Operations = {
   inspectMirror,
   resolve: resolveRevision,
   examineCommit,
+  fetchLfs,
   prepareWorkspace,
   cleanWorkspace,
   discardWorkspace,

@@ -13,6 +13,7 @@ import { checkOutAll, checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
 import { IndexFile } from "./index-file.js";
+import { placeLfsFiles } from "./lfs-checkout.js";
 import { beside, isDirectory, isThere, leftoversOf } from "./place.js";
 import { type RefTable, readRefs } from "./refs.js";
 import { emptySubmodules, placeSubmodules } from "./submodules.js";
@@ -56,9 +57,13 @@ export async function makeWorkspace(request: Making): Promise<void> {
   await finish(request);
 }
 
-/** Places the submodules, and vouches for everything. */
-export async function finish(request: Making): Promise<void> {
-  const { path, target, trustedIndex } = request;
+/** Places what a checkout alone does not bring, and vouches for everything. `trusted`: what vouched for files before. */
+export async function finish(request: Making, trusted?: TrustedIndex): Promise<void> {
+  const { path, target, trustedIndex, mirror, objectStorage } = request;
+  if (target.lfs) {
+    const place = { work: path, git: join(path, ".git"), mirror, commit: target.commit };
+    placeLfsFiles({ ...place, ...(objectStorage && { objectStorage }) }, trusted);
+  }
   const placed = await placeSubmodules(path, target.submodules, request);
   saveTrustedModules(trustedIndex, target.commit, placed);
   saveTrustedIndex(path, target.commit, trustedIndex);
@@ -85,7 +90,7 @@ async function moveWorkspace(request: Making, trusted: TrustedIndex): Promise<vo
   placeGitDirectory(work, path);
   const aside = emptySubmodules(path, new IndexFile(trusted.bytes));
   await checkOutChanges(path, trusted.commit, target.commit, []);
-  await finish(request);
+  await finish(request, trusted);
   removeTree(replaced);
   removeTree(aside);
 }

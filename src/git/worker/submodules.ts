@@ -13,6 +13,7 @@ import { toBytePath, toFsPath } from "./byte-path.js";
 import { checkOutAll } from "./checkout.js";
 import { makeGitDirectory, quote, submoduleConfiguration } from "./git-directory.js";
 import type { IndexFile } from "./index-file.js";
+import { placeLfsFiles } from "./lfs-checkout.js";
 import { beside, isDirectory } from "./place.js";
 import { readRefs } from "./refs.js";
 import { removeTree } from "./trash.js";
@@ -62,6 +63,10 @@ async function place(
   if (isOnBranch) detach(made, table.head.slice(heads.length), tip, commit);
   await checkOutAll(staged, commit);
 
+  if (submodule.lfs) {
+    const kept = objectStorage && { objectStorage };
+    placeLfsFiles({ work: staged, git: made, mirror, commit, ...kept }, undefined);
+  }
   const work = join(root, at.path);
   const git = join(root, at.directory);
   const up = relative(git, work);

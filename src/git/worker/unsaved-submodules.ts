@@ -19,6 +19,7 @@ import type { NestedRepository } from "./nested-repositories.js";
 import { ObjectStore } from "./object-store.js";
 import type { SalvagedIgnored } from "./salvaged-ignored.js";
 import type { KnownModule } from "./trusted-modules.js";
+import { isLfsContent, unsavedLfs } from "./unsaved-lfs.js";
 import { type Modes, UntrackedWalk } from "./untracked.js";
 import { compareWorkingTree, restoreModes } from "./working-tree.js";
 
@@ -79,11 +80,19 @@ export class UnsavedSubmodules {
     const index = new IndexFile(module.trusted.bytes);
     const comparison = compareWorkingTree(place, index, module.trusted.writtenMs);
     this.restores.push(() => restoreModes(place, comparison.oddDirectories));
-    for (const position of comparison.altered) {
-      const file = `${path}/${index.paths[position]}`;
-      const now = currentEntry(inside, file);
-      if (now && (now.id !== index.id(position) || now.mode !== index.mode(position))) this.changed.push(file);
+    const store = ObjectStore.of(join(module.mirror, "objects"));
+    try {
+      for (const position of comparison.altered) {
+        const file = `${path}/${index.paths[position]}`;
+        const now = currentEntry(inside, file);
+        const id = index.id(position);
+        const isSame = now?.id === id || isLfsContent(inside, file, store.read(id, "blob"), module.mirror);
+        if (now && (!isSame || now.mode !== index.mode(position))) this.changed.push(file);
+      }
+    } finally {
+      store.close();
     }
+    this.untracked.push(...unsavedLfs(inside, toBytePath(module.git), module.mirror));
     const walk = new UntrackedWalk(inside, rulesOf(module, path, index), salvaged, new Set(), modes);
     const deeper = this.places.filter((other) => other.path.startsWith(`${path}/`));
     const strangers = comparison.strangers.map((name) => `${path}/${name}`);

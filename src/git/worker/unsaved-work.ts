@@ -26,6 +26,7 @@ import { findStaged, type Staged } from "./staged.js";
 import { diffTrees } from "./tree-diff.js";
 import type { TrustedIndex } from "./trusted-index.js";
 import type { KnownModule } from "./trusted-modules.js";
+import { isLfsContent, unsavedLfs } from "./unsaved-lfs.js";
 import { UnsavedSubmodules } from "./unsaved-submodules.js";
 import { Modes, UntrackedWalk } from "./untracked.js";
 import { compareWorkingTree, restoreModes } from "./working-tree.js";
@@ -116,11 +117,13 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     restores.push(() => submodules.restore());
     walk.walk(submodules.strangers);
     const conversions = join(request.work, "conversions");
-    const changed = await findChanges(inside, base.files, comparison, walk, read("blob"), conversions);
+    const isLfs = (at: string, blob: string) => isLfsContent(inside, at, read("blob")(blob), request.mirror);
+    const changed = await findChanges(inside, base.files, comparison, walk, read("blob"), conversions, isLfs);
     const nested = submodules.withWork(findNested(inside, new Set([...walk.nested, ...submodules.nested])));
     const changes = new Map(changed.changes);
     for (const path of submodules.changed) changes.set(path, "changed");
-    for (const path of submodules.untracked) changes.set(path, "untracked");
+    const contents = unsavedLfs(inside, ".git", request.mirror);
+    for (const path of [...submodules.untracked, ...contents]) changes.set(path, "untracked");
     const doubts = [
       ...(walk.overflow || submodules.overflow ? ["more files than are looked at"] : []),
       ...(git?.index?.split ? ["a split index"] : []),

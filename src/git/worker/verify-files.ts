@@ -7,10 +7,11 @@
  *    otherwise, and whenever `deep` is asked for, its bytes are hashed.
  */
 import { createHash } from "node:crypto";
-import { lstatSync, readdirSync, readFileSync, readlinkSync, type Stats } from "node:fs";
+import { constants, lstatSync, readdirSync, readFileSync, readlinkSync, type Stats } from "node:fs";
 import { toBytePath, toFsPath } from "./byte-path.js";
 import type { Findings } from "./findings.js";
 import type { IndexFile } from "./index-file.js";
+import { fileDigest } from "./lfs-store.js";
 
 const kind = { mask: 0o170000, file: 0o100000, link: 0o120000, submodule: 0o160000 } as const;
 const executable = 0o100;
@@ -21,6 +22,8 @@ export interface FileTrust {
   readonly deep: boolean;
   /** Byte paths of submodules that are filled, and another's to judge. */
   readonly submodules?: ReadonlySet<string>;
+  /** By byte path: the SHA-256 of files whose contents Git LFS has. */
+  readonly lfs?: ReadonlyMap<string, string>;
 }
 
 /** Answers how many paths were compared. `.git` at the top is another's to judge. */
@@ -102,6 +105,10 @@ function faultOf(
     now.gid === then.gid;
   if (!isSame) return "has been touched";
   if (!trust.deep && now.ctimeMs < trust.trustedMs && now.mtimeMs < trust.trustedMs) return undefined;
+  const content = trust.lfs?.get(index.paths[position] as string);
+  if (content !== undefined) {
+    return fileDigest(path, constants.O_RDONLY | constants.O_NOFOLLOW) === content ? undefined : "content";
+  }
   const bytes = wanted === kind.link ? readlinkSync(path, "buffer") : readFileSync(path);
   const id = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
   return id === index.id(position) ? undefined : "content";

@@ -62,8 +62,8 @@ export function verifyGitDirectory(
     for (const entry of readdirSync(join(git, at), { withFileTypes: true })) {
       const name = at === "" ? entry.name : `${at}/${entry.name}`;
       if (entry.isDirectory()) {
-        // below are git directories of submodules, which verify-submodules.ts judges
-        if (name === "modules") continue;
+        // below are git directories of submodules, which verify-submodules.ts judges, and contents, which verify-lfs.ts does
+        if (name === "modules" || name === "lfs") continue;
         if (directories.test(name)) pending.push(name);
         else add(name, "is not of a clone");
       } else if (!entry.isFile()) add(name, "is no file");

@@ -17,6 +17,7 @@ import { treeOfIndex } from "./index-tree.js";
 import { ObjectStore } from "./object-store.js";
 import type { KnownModule } from "./trusted-modules.js";
 import { verifyFiles } from "./verify-files.js";
+import { verifyLfs } from "./verify-lfs.js";
 
 const origin = "refs/remotes/origin/";
 const directories = /^(hooks|info|logs|logs\/refs|objects|refs|objects\/(info|pack|[0-9a-f]{2})|(logs\/)?refs\/.+)$/;
@@ -68,7 +69,8 @@ export function verifySubmodules(
       }
       const inner = new Prefixed(findings, path);
       const filled = filledSubmodules(submodule.submodules);
-      files += verifyFiles(place, index, { trustedMs: trusted.writtenMs, deep, submodules: filled }, inner);
+      const lfs = verifyLfs(join(root, directory), submodule, deep, inner);
+      files += verifyFiles(place, index, { trustedMs: trusted.writtenMs, deep, submodules: filled, lfs }, inner);
       verifyPointer(join(place, ".git"), relative(place, join(root, directory)), inner);
       const worktree = relative(join(root, directory), place);
       gits.set(directory, (name) => judge(name, submodule, trusted.bytes, worktree));
@@ -136,6 +138,7 @@ function verifyModules(
         continue;
       }
       const name = git === undefined ? undefined : path.slice(git.length + 1);
+      if (name === "lfs" && entry.isDirectory()) continue;
       if (name !== undefined && entry.isDirectory() && directories.test(name)) pending.push({ at: path, git });
       else if (name === undefined || !entry.isFile()) findings.add(`${path}: is not of a clone`);
       else if (!objects.test(name)) {

@@ -19,6 +19,7 @@ import { readTrustedIndex } from "./trusted-index.js";
 import { readTrustedModules } from "./trusted-modules.js";
 import { verifyFiles } from "./verify-files.js";
 import { verifyGitDirectory } from "./verify-git-directory.js";
+import { verifyLfs } from "./verify-lfs.js";
 import { filledSubmodules, verifySubmodules } from "./verify-submodules.js";
 
 export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<Verification> {
@@ -34,8 +35,11 @@ export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<
   } else {
     const index = trusted ? new IndexFile(trusted.bytes) : IndexFile.empty();
     if (target.commit !== "") verifyIndex(index, request, findings);
+    const { mirror } = request;
+    const { commit } = target;
+    const lfs = verifyLfs(join(path, ".git"), { mirror, commit, ...(target.lfs && { lfs: true }) }, deep, findings);
     const submodules = filledSubmodules(target.submodules);
-    files = verifyFiles(path, index, { trustedMs: trusted?.writtenMs ?? 0, deep, submodules }, findings);
+    files = verifyFiles(path, index, { trustedMs: trusted?.writtenMs ?? 0, deep, submodules, lfs }, findings);
     const modules = readTrustedModules(request.trustedIndex, target.commit);
     files += verifySubmodules(path, target.submodules, modules, deep, findings);
     verifyGitDirectory(join(path, ".git"), request, trusted?.bytes, findings);

@@ -16,6 +16,7 @@ import {
   readFileSync,
   renameSync,
   unlinkSync,
+  utimesSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import type { ObjectStorage } from "../../domain/repository.js";
@@ -28,6 +29,12 @@ import { lfsPath } from "./lfs-store.js";
 import { ObjectStore } from "./object-store.js";
 import { replaceUnsynced } from "./replace-file.js";
 import type { TrustedIndex } from "./trusted-index.js";
+
+/**
+ * How much older than the index its files are made. Of a file that bears the index' own second git compares the content,
+ * and a git without git-lfs would find it changed.
+ */
+const olderMs = 2_000;
 
 export interface LfsPlace {
   /** The working tree. */
@@ -99,6 +106,8 @@ function write(path: string | Buffer, content: string, executable: boolean): voi
   unlinkSync(path);
   copyFileSync(content, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
   chmodSync(path, (executable ? 0o777 : 0o666) & ~process.umask());
+  const time = (Date.now() - olderMs) / 1000;
+  utimesSync(path, time, time);
 }
 
 /** As packs are: linked, unless it has to be a copy. */

@@ -71,10 +71,11 @@ export class CrowdedStore {
     const repository = this.#repository.id;
     // odd ones are leased; the others stand at a thousand different commits
     await sql`
-      insert into workspaces (repository_id, host_id, state, path, commit_id, head, refs_version, idle_time)
+      insert into workspaces (repository_id, host_id, state, path, commit_id, head, refs_version, idle_time, verify_time)
       select ${repository}, ${host}, case when n % 2 = 1 then 'LEASED' else 'IDLE' end, ${root} || '/crowded/w' || n || '.1',
              encode(sha256((n % 1000)::text::bytea), 'hex'), 'refs/heads/main', 1,
-             case when n % 2 = 0 then clock_timestamp() - make_interval(secs => n) end
+             case when n % 2 = 0 then clock_timestamp() - make_interval(secs => n) end,
+             clock_timestamp()
         from generate_series(1, ${count}::int) as n`;
     await sql`
       insert into leases (workspace_id, fence, ticket_id, caller, holder, revision, commit_id, labels, source, timings, ttl, expire_time)

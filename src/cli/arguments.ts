@@ -13,6 +13,11 @@ export function collect(text: string, before: readonly string[] = []): string[] 
   return [...before, ...text.split(",").filter((part) => part !== "")];
 }
 
+/** Collects the values of a repeatable option, commas and all. */
+export function collectText(text: string, before: readonly string[] | boolean = []): string[] {
+  return [...(Array.isArray(before) ? before : []), text];
+}
+
 export function parseCount(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("Expected a whole number.");
   return Number(text);

@@ -9,9 +9,9 @@ import {
   RegisterRepositoryResponseSchema,
   UpdateRepositoryResponseSchema,
 } from "../../gen/leasehold/v1/admin_service_pb.js";
-import { type Repository, RepositoryState } from "../../gen/leasehold/v1/repository_pb.js";
+import { ObjectStorage, type Repository, RepositoryState } from "../../gen/leasehold/v1/repository_pb.js";
 import type { Client } from "../client/index.js";
-import { collectLabel, enumName, parseCount } from "./arguments.js";
+import { collectLabel, collectOne, collectText, enumName, parseCount } from "./arguments.js";
 import { type CallOptions, withCall, withClient } from "./connection.js";
 import { formatDuration, parseDuration } from "./duration.js";
 import { CommandError, exitCodes } from "./exit-codes.js";
@@ -26,6 +26,10 @@ interface Settings {
   readonly label?: Record<string, string>;
   readonly paused?: boolean;
   readonly salvageTtl?: number;
+  readonly objectStorage?: keyof typeof ObjectStorage;
+  readonly killStragglers?: boolean;
+  readonly salvageIgnored?: readonly string[] | false;
+  readonly shareDependencies?: boolean;
 }
 
 type Flags = CallOptions & OutputOptions;
@@ -54,7 +58,15 @@ function withSettings(command: Command): Command {
     .option("--credential <name>", "the server's credential for it (default: by URL)")
     .option("--label <key=value>", "a label; may be repeated", collectLabel)
     .option("--paused", "hand no workspace out for now")
-    .option("--salvage-ttl <duration>", "how long salvages are kept; 0s is the default, 14d", parseDuration);
+    .option("--salvage-ttl <duration>", "how long salvages are kept; 0s is the default, 14d", parseDuration)
+    .option(
+      "--object-storage <way>",
+      "how objects get into a workspace: auto, copy or link",
+      collectOne(ObjectStorage, "OBJECT_STORAGE_"),
+    )
+    .option("--kill-stragglers", "end the processes that still use a workspace when its lease has ended")
+    .option("--salvage-ignored <glob>", "ignored files that are salvaged nevertheless; may be repeated", collectText)
+    .option("--share-dependencies", "give dependencies that one caller installed to all callers");
 }
 
 function addAdd(group: Command): void {
@@ -94,6 +106,9 @@ function addUpdate(group: Command): void {
     .option("--url <url>", "another URL of the upstream")
     .option("--no-stable-path", "its path changes whenever a workspace is cleaned")
     .option("--no-paused", "hand workspaces out again")
+    .option("--no-kill-stragglers", "report such processes and leave them alone")
+    .option("--no-salvage-ignored", "salvage no ignored files; --salvage-ignored replaces the globs")
+    .option("--no-share-dependencies", "give dependencies to the caller only that installed them")
     .option("--no-label", "remove all labels; --label replaces them")
     .action(async (name: string, options: Flags & Omit<Settings, "label"> & UpdateFlags) => {
       const repository = {
@@ -151,6 +166,10 @@ function settingsOf(options: Settings): Partial<Omit<Repository, "$typeName" | "
     ...(options.label !== undefined && { labels: options.label }),
     ...(options.paused !== undefined && { paused: options.paused }),
     ...(options.salvageTtl !== undefined && { salvageTtl: durationFromMs(options.salvageTtl) }),
+    ...(options.objectStorage !== undefined && { objectStorage: ObjectStorage[options.objectStorage] }),
+    ...(options.killStragglers !== undefined && { killStragglers: options.killStragglers }),
+    ...(options.salvageIgnored !== undefined && { salvageIgnored: [...(options.salvageIgnored || [])] }),
+    ...(options.shareDependencies !== undefined && { shareDependencies: options.shareDependencies }),
   };
 }
 
@@ -203,6 +222,10 @@ function printOne(repository: Repository | undefined, more: readonly (readonly [
     ["stable path", repository.stablePath ? "yes" : ""],
     ["credential", repository.credential],
     ["salvages kept", repository.salvageTtl === undefined ? "" : formatDuration(durationMs(repository.salvageTtl))],
+    ["object storage", enumName(ObjectStorage, repository.objectStorage)],
+    ["stragglers", repository.killStragglers ? "killed" : ""],
+    ["ignored salvaged", repository.salvageIgnored.join(" ")],
+    ["dependencies", repository.shareDependencies ? "shared" : ""],
     ["labels", labelText(repository.labels)],
     ["problem", repository.problem],
     ...more,

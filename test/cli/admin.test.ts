@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
-import { RepositorySchema, RepositoryState } from "../../gen/leasehold/v1/repository_pb.js";
+import { ObjectStorage, RepositorySchema, RepositoryState } from "../../gen/leasehold/v1/repository_pb.js";
 import { WatchResponseSchema } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { leasehold, start, temporaryDirectory } from "../support/command-line.js";
 import { draining, type Script, serveScript, workspaceOf } from "../support/scripted-server.js";
@@ -32,18 +32,45 @@ test("repository add and update send exactly what was named", async () => {
     },
   };
   const settings = ["--min-idle", "2", "--max-workspaces", "9", "--stable-path", "--label", "a=b"];
-  const added = await against({ admin }, ["repository", "add", demo.url, "--name", "demo", ...settings]);
+  const more = [
+    "--object-storage",
+    "copy",
+    "--kill-stragglers",
+    "--salvage-ignored",
+    "/.env",
+    "--salvage-ignored",
+    "*.{a,b}",
+  ];
+  const added = await against({ admin }, ["repository", "add", demo.url, "--name", "demo", ...settings, ...more]);
   expect(added.stdout).toMatch(/^state +MIRRORING 25%$/m);
   expect(added.status).toBe(0);
   const changes = ["--max-workspaces", "0", "--no-stable-path", "--no-paused", "--no-label", "--url", "https://x/y"];
-  const changed = await against({ admin }, ["repository", "update", "demo", ...changes, "-o", "json"]);
+  const moreChanges = ["--no-kill-stragglers", "--no-salvage-ignored", "--share-dependencies"];
+  const changed = await against({ admin }, ["repository", "update", "demo", ...changes, ...moreChanges, "-o", "json"]);
   expect(JSON.parse(changed.stdout).repository).toMatchObject({ name: "demo", state: "REPOSITORY_STATE_MIRRORING" });
   expect(asked).toMatchObject([
-    { url: demo.url, name: "demo", minIdle: 2, maxWorkspaces: 9, stablePath: true, paused: false, labels: { a: "b" } },
+    {
+      ...{
+        url: demo.url,
+        name: "demo",
+        minIdle: 2,
+        maxWorkspaces: 9,
+        stablePath: true,
+        paused: false,
+        labels: { a: "b" },
+      },
+      ...{ objectStorage: ObjectStorage.COPY, killStragglers: true, salvageIgnored: ["/.env", "*.{a,b}"] },
+    },
     [
       "demo",
-      ["max_workspaces", "stable_path", "labels", "paused", "url"],
-      { maxWorkspaces: 0, stablePath: false, paused: false, labels: {}, url: "https://x/y" },
+      [
+        ...["max_workspaces", "stable_path", "labels", "paused"],
+        ...["kill_stragglers", "salvage_ignored", "share_dependencies", "url"],
+      ],
+      {
+        ...{ maxWorkspaces: 0, stablePath: false, paused: false, labels: {}, url: "https://x/y" },
+        ...{ killStragglers: false, salvageIgnored: [], shareDependencies: true },
+      },
     ],
   ]);
 });

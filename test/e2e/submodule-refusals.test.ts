@@ -57,39 +57,17 @@ async function expectRefused(url: string, reason: string, words: RegExp): Promis
 }
 
 describe("a .gitmodules that git would refuse", { timeout: 60_000 }, () => {
-  const inside = "../../../../../..";
   it.each([
     ["a name that leads out of .git/modules", section("../../x", "../any.git"), /leads out/],
-    ["a name with .. in its middle", section("a/../../../b", "../any.git"), /leads out/],
-    ["an absolute name", section("/etc/x", "../any.git"), /leads out/],
-    ["a name with a control character", section("a\\tb".replace("\\t", "\t"), "../any.git"), /control/],
-    ["a name that begins with -", section("-x", "../any.git"), /begins with '-'/],
-    [
-      "two names, one in the other's git directory",
-      `${section("a", "../any.git")}[submodule "a/hooks"]\n\tpath = two\n\turl = ../any.git\n`,
-      /inside another/,
-    ],
-    ["a URL that is an option", section("sub", "--upload-pack=touch /tmp/x"), /spaces|begins with/],
-    ["a URL that begins with -", section("sub", "-u/x"), /begins with '-'/],
+    ["a URL that is an option", section("sub", "--upload-pack=touch"), /begins with '-'/],
     ["a transport helper", section("sub", "ext::sh"), /scheme/],
-    ["a command as update setting", section("sub", "../any.git", "\tupdate = !touch /tmp/x\n"), /update setting/],
     ["a URL with a password", section("sub", "https://user:secret@host.invalid/x.git"), /password/],
     ["no URL", '[submodule "sub"]\n\tpath = sub\n', /no URL/],
-    [
-      "a URL that climbs beyond everything",
-      section("sub", `${inside}${inside}/../x`),
-      /URL|nor a URL|climbs|no repository/,
-    ],
-    ["a syntax that git could not read", "[submodule\n", /git could not read/],
+    ["a URL that climbs beyond everything", section("sub", `${"../".repeat(40)}x`), /climbs too far/],
   ])("G1 is UPSTREAM_NOT_ALLOWED and the repository's problem: %s", async (_what, gitmodules, words) => {
     const upstream = await crafted(gitmodules);
-    if (gitmodules.includes("a/hooks")) {
-      await upstream.git("update-index", "--add", "--cacheinfo", `160000,${"1".repeat(40)},two`);
-      await upstream.git("commit", "--quiet", "--message", "Two");
-      await upstream.git("push", "--quiet", "origin", "HEAD");
-    }
     const { reason, message } = await refusal(client.acquire({ repository: upstream.url }));
-    expect(reason).toMatch(/^UPSTREAM_(NOT_ALLOWED|UNAVAILABLE)$/);
+    expect(reason).toBe("UPSTREAM_NOT_ALLOWED");
     expect(message).toMatch(words);
     expect(message).not.toContain("secret");
     await until("the problem is told", async () => words.test(await problemOf(upstream.url)));

@@ -47,6 +47,7 @@ interface Descent {
   /** For people: `lib/mid/deep`. */
   readonly path: string;
   readonly budget: { left: number };
+  readonly repositoryId: number;
 }
 
 export class Submodules {
@@ -67,7 +68,12 @@ export class Submodules {
     const { mirrors, places } = this.#deps;
     const target: CheckoutTarget = { ...resolved, tracking: resolved.head !== "" };
     if (resolved.commit === "") return target;
-    const descent: Descent = { urls: [repository.url], path: "", budget: { left: mostInAll } };
+    const descent: Descent = {
+      urls: [repository.url],
+      path: "",
+      budget: { left: mostInAll },
+      repositoryId: repository.id,
+    };
     try {
       const mirror = places.mirror(repository);
       const { lfs, submodules } = await this.#of(mirror, resolved.commit, repository.credential, descent);
@@ -87,7 +93,7 @@ export class Submodules {
     if (problem !== "") throw notAllowed(`${where}its .gitmodules is refused: ${problem}`);
     if (lfsFiles > 0) {
       try {
-        await this.#bringLfs(mirror, commit, credential, descent.urls.at(-1) as string, contents);
+        await this.#bringLfs(mirror, commit, credential, descent, contents);
       } catch (error) {
         const files = lfsFiles === 1 ? "1 file" : `${lfsFiles} files`;
         throw told(asFailure(error), `${where}uses Git LFS (${files}), which could not be had: `, {});
@@ -105,9 +111,17 @@ export class Submodules {
     return { lfs: lfsFiles > 0, submodules: targets };
   }
 
-  async #bringLfs(mirror: string, commit: string, name: string, url: string, contents: CommitContents): Promise<void> {
-    const key = `lfs ${mirror} ${commit}`;
+  async #bringLfs(
+    mirror: string,
+    commit: string,
+    name: string,
+    { urls, repositoryId }: Descent,
+    contents: CommitContents,
+  ): Promise<void> {
+    // a repository that was removed and registered again has another mirror at the same place
+    const key = `lfs ${repositoryId} ${mirror} ${commit}`;
     if (this.#present.has(key)) return;
+    const url = urls.at(-1) as string;
     const source = lfsSource(url, contents.lfsUrl);
     if (typeof source === "string") throw notAllowed(source);
     const { git, credentials, limits } = this.#deps;

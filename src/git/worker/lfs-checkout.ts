@@ -110,11 +110,14 @@ function write(path: string | Buffer, content: string, executable: boolean): voi
   utimesSync(path, time, time);
 }
 
-/** As packs are: linked, unless it has to be a copy. */
+/**
+ * A copy, sharing blocks where the file system can: what a holder does to it must not reach the mirror, and a content is
+ * not read again before it is given to the next. Linked only where that is asked for.
+ */
 function keep(from: string, to: string, storage: ObjectStorage = "AUTO"): void {
   if (lstatSync(to, { throwIfNoEntry: false })) return;
   mkdirSync(dirname(to), { recursive: true });
-  if (storage !== "COPY") {
+  if (storage === "LINK") {
     try {
       return linkSync(from, to);
     } catch (error) {

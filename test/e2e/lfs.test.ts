@@ -159,7 +159,9 @@ describe("contents that cannot be had", { timeout: 60_000 }, () => {
     expect(stored.filter((path) => path.includes("incoming"))).toEqual([]);
     web.add("small");
     await client.acquire({ repository: web.url(name) });
-    for (const options of [{ instead: Buffer.from("small!") }, { instead: Buffer.from("SMALL") }, { status: 500 }]) {
+    const longer = (content: Buffer) => Buffer.concat([content, Buffer.from("!")]);
+    const other = (content: Buffer) => Buffer.alloc(content.length, "x");
+    for (const options of [{ instead: longer }, { instead: other }, { status: 500 }]) {
       const bad = await serve(options);
       const { name: other } = await withContents(bad);
       await expectRefused(bad.url(other), "UPSTREAM_UNAVAILABLE", /Git LFS/);

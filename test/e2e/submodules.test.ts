@@ -133,6 +133,16 @@ describe("work in a submodule", { timeout: 60_000 }, () => {
     expect(await readFile(join(restored.path, "lib/mid/README.md"), "utf8")).toBe("# mid\n");
   });
 
+  it("G2 is a commit that only a branch of the submodule names", async () => {
+    const held = await client.acquire({ repository: url });
+    const inner = join(held.path, "lib/mid/deep/inner");
+    const commit = await git(inner, "commit-tree", "-m", "On a branch alone", "HEAD^{tree}");
+    await git(inner, "branch", "kept", commit);
+    await client.releaseAndClean(held);
+    const clone = await fetched(held);
+    expect(await git(clone, "merge-base", "--is-ancestor", commit, "salvage")).toBe("");
+  });
+
   it("G2 is none where a holder only looked, built what is ignored, and fetched", async () => {
     const held = await client.acquire({ repository: url });
     await upstream.commit({ "more.txt": "more\n" });

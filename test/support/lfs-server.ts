@@ -16,8 +16,8 @@ export interface LfsOptions {
   readonly batchAt?: string;
   /** Every LFS request is answered with this status. */
   readonly status?: number;
-  /** What is served instead of the content. */
-  readonly instead?: Buffer;
+  /** What is served instead of a content. */
+  readonly instead?: (content: Buffer) => Buffer;
 }
 
 export interface LfsServer {
@@ -56,8 +56,8 @@ export async function serveLfs(root: string, options: LfsOptions = {}): Promise<
     if (isBatch && batchAt) return end(307, { location: `${batchAt}${pathname}` });
     if (!isBatch && downloadsAt) return end(302, { location: `${downloadsAt}${pathname}` });
     if (!isBatch) {
-      const content = instead ?? objects.get(pathname.split("/").at(-1) ?? "");
-      return content ? end(200, {}, content) : end(404);
+      const content = objects.get(pathname.split("/").at(-1) ?? "");
+      return content ? end(200, {}, instead ? instead(content) : content) : end(404);
     }
     const parts: Buffer[] = [];
     request.on("data", (part: Buffer) => parts.push(part));

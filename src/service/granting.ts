@@ -30,12 +30,14 @@ import type { Places } from "./places.js";
 import { poolExhausted, QueueLine } from "./queue-line.js";
 import { type Salvages, salvageNotFound } from "./salvages.js";
 import type { Seats } from "./seats.js";
+import type { Submodules } from "./submodules.js";
 import { timed } from "./timed.js";
 
 export interface GrantingDependencies {
   readonly board: TicketBoard;
   readonly repositories: RepositoryStore;
   readonly mirrors: Mirrors;
+  readonly submodules: Submodules;
   readonly salvages: Salvages;
   readonly cleaning: Cleaning;
   readonly dependencies: Dependencies;
@@ -163,18 +165,17 @@ export class Granting {
     const repository = foreseen?.repository ?? (await this.#deps.repositories.byId(ticket.repositoryId));
     if (!repository || repository.removing) throw new Failure("REPOSITORY_NOT_FOUND", "the repository was removed");
     const salvage = await this.#salvage(ticket, repository);
-    const wanted = await timed(
-      timings,
-      "resolve",
-      async () => (await foreseen?.wanted) ?? this.#resolve(ticket, repository, salvage),
-    );
+    const [wanted, target] = await timed(timings, "resolve", async () => {
+      const found = (await foreseen?.wanted) ?? (await this.#resolve(ticket, repository, salvage));
+      return [found, await this.#deps.submodules.target(repository, found.resolved)] as const;
+    });
     for (let attempt = 1; ; attempt++) {
       const granted = await this.#claim(ticket, wanted, timings);
       if (!granted) return undefined;
       this.#granted.set(ticket.ticketId, granted.key);
       this.#tookAhead ||= repository.minIdle > 0;
       try {
-        return await this.#deliver(ticket, repository, wanted, granted, timings, salvage);
+        return await this.#deliver(ticket, repository, wanted, target, granted, timings, salvage);
       } catch (error) {
         await this.#deps.board.giveBack(ticket.ticketId, granted.key, "CLEANING");
         this.#deps.log.warn(
@@ -238,6 +239,7 @@ export class Granting {
     ticket: Ticket,
     repository: Repository,
     wanted: Wanted,
+    target: CheckoutTarget,
     granted: Granted,
     timings: Timing[],
     salvage: Salvage | undefined,
@@ -248,7 +250,6 @@ export class Granting {
     const present =
       granted.source !== "new" && (await timed(timings, "check", () => git.workspaceExists(granted.path)));
     const untouched = granted.source === "exact" && plain && present;
-    const target: CheckoutTarget = { ...wanted.resolved, tracking: wanted.resolved.head !== "" };
     if (!untouched) {
       const request = {
         mirror: places.mirror(repository),

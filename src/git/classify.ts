@@ -92,6 +92,10 @@ function denial(fault: Fault): string {
 }
 
 function unavailability(fault: Fault): string {
+  // ours, and without anything of the upstream's
+  if (/^(the upstream does not have|it has another content for) the Git LFS object [0-9a-f]+$/.test(fault.message)) {
+    return fault.message;
+  }
   const status = /unexpected http status code: (\d{3})/.exec(fault.message)?.[1];
   if (status === "404") return "the upstream has no such repository";
   if (status !== undefined) return `the upstream answered with status ${status}`;

@@ -129,6 +129,21 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     resolve: (mirror, revision) =>
       run(question, "resolve", { mirror, revision }, { deadlineMs: timeouts.questionMs }, { revision }),
 
+    async fetchLfs({ mirror, source, objects, credential, deadlineMs }) {
+      const job = { mirror, source, objects, ...(credential && { credential }) };
+      const url = source.kind === "http" ? source.url : source.path;
+      try {
+        await turns.take(mirror, deadlineMs, undefined, (leftMs) =>
+          upstream.call("fetchLfs", job, { deadlineMs: leftMs }),
+        );
+      } catch (error) {
+        throw classify(error, { operation: "fetchLfs", url, own: [mirror] });
+      }
+    },
+
+    examineCommit: (mirror, commit) =>
+      run(question, "examineCommit", { mirror, commit }, { deadlineMs: timeouts.questionMs }),
+
     listWorkspaces,
     workspaceExists: (path) => workspaceExists(path, options.holder?.uid ?? process.geteuid?.()),
 

@@ -6,8 +6,10 @@
  * 2. What goes over is plain data that the structured clone can carry.
  */
 import type { Dependencies, Manifest } from "../domain/dependencies.js";
+import type { LfsObject, LfsSource } from "../domain/lfs.js";
 import type { MirrorProgress } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
+import type { CommitContents } from "../domain/submodule.js";
 import type { Verification } from "../domain/verification.js";
 import type {
   KeepDependenciesRequest,
@@ -66,6 +68,18 @@ export interface RemoveDependenciesJob {
   readonly trash: string;
 }
 
+export interface ExamineJob {
+  readonly mirror: string;
+  readonly commit: string;
+}
+
+export interface FetchLfsJob {
+  readonly mirror: string;
+  readonly source: LfsSource;
+  readonly objects: readonly LfsObject[];
+  readonly credential?: UpstreamCredential;
+}
+
 export interface DiscardSalvageJob {
   readonly salvages: string;
   readonly ref: string;
@@ -83,6 +97,8 @@ export interface Operations {
   inspectMirror(path: string): Promise<MirrorRefs | undefined>;
   checkMirror(path: string): Promise<boolean>;
   resolve(job: ResolveJob): Promise<Resolved>;
+  fetchLfs(job: FetchLfsJob): Promise<void>;
+  examineCommit(job: ExamineJob): Promise<CommitContents>;
   prepareWorkspace(job: PrepareWorkspaceRequest): Promise<void>;
   refreshWorkspace(job: RefreshWorkspaceRequest): Promise<"ready" | "broken">;
   cleanWorkspace(job: CleanWorkspaceRequest): Promise<CleanOutcome>;

@@ -9,8 +9,10 @@
  * 4. Failures: UPSTREAM_UNAVAILABLE, UPSTREAM_DENIED (the upstream's fault or the credential's), REVISION_NOT_FOUND,
  *    REVISION_AMBIGUOUS (the caller's), HOST_IO (this host's disk), INTERNAL (a defect).
  */
+import type { LfsObject, LfsSource } from "../domain/lfs.js";
 import type { MirrorProgress, ObjectStorage } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
+import type { CommitContents } from "../domain/submodule.js";
 import type { Verification } from "../domain/verification.js";
 import type { DependencyFiles } from "./dependency-files.js";
 
@@ -32,6 +34,28 @@ export interface CheckoutTarget {
   readonly head: string;
   /** Whether the branch of `head` follows `origin/<name>`. */
   readonly tracking: boolean;
+  /** Whether files of the commit are pointers of Git LFS, whose contents the mirror has. Default false. */
+  readonly lfs?: boolean;
+  /** The submodules that belong to the commit; default none. */
+  readonly submodules?: readonly SubmoduleTarget[];
+}
+
+/** A submodule to place, with its own. */
+export interface SubmoduleTarget {
+  /** The place of its git directory below `modules`. */
+  readonly name: string;
+  /** In its superproject. */
+  readonly path: string;
+  /** Its remote `origin`. */
+  readonly url: string;
+  /** Full commit id, which the mirror has. Empty mirror: it is configured but not placed (`update` is `none`). */
+  readonly commit: string;
+  readonly mirror: string;
+  /** As its superproject's `.gitmodules` says; empty for nothing. */
+  readonly update: string;
+  /** As in `CheckoutTarget`. */
+  readonly lfs: boolean;
+  readonly submodules: readonly SubmoduleTarget[];
 }
 
 export interface Resolved {
@@ -68,6 +92,14 @@ export interface FetchMirrorRequest {
   readonly extraRefs: readonly string[];
   readonly deadlineMs: number;
   readonly signal?: AbortSignal;
+}
+
+export interface FetchLfsRequest {
+  readonly mirror: string;
+  readonly source: LfsSource;
+  readonly objects: readonly LfsObject[];
+  readonly credential?: UpstreamCredential;
+  readonly deadlineMs: number;
 }
 
 /** Settings of a workspace's `.git`. */
@@ -226,6 +258,10 @@ export interface GitEngine extends DependencyFiles {
   checkMirror(path: string): Promise<boolean>;
   /** Finds what `revision` names; empty is the default branch. */
   resolve(mirror: string, revision: string): Promise<Resolved>;
+  /** Brings contents of Git LFS into the mirror, each checked against its id. */
+  fetchLfs(request: FetchLfsRequest): Promise<void>;
+  /** Tells what of a commit that the mirror has needs more than a checkout. */
+  examineCommit(mirror: string, commit: string): Promise<CommitContents>;
   /** Directories two levels below `root` (repository, workspace), without those that begin with a dot: what may be workspaces. */
   listWorkspaces(root: string): Promise<readonly string[]>;
   /** Whether the directory of a workspace is there with a `.git`, without opening it. */

@@ -50,6 +50,8 @@ export interface RepositoryStore {
   mirror(repositoryId: number): Promise<Mirror | undefined>;
   /** Stores the state of the owned host's mirror, with its events. */
   updateMirror(repositoryId: number, update: MirrorUpdate): Promise<Mirror>;
+  /** Stores the problem of the owned host's mirror, if it is READY. */
+  noteProblem(repositoryId: number, problem: string): Promise<void>;
   reportProgress(repositoryId: number, progress: MirrorProgress): Promise<void>;
   /** Repositories without a whole mirror on the owned host whose time to try (again) has come. */
   dueMirrors(limit: number): Promise<readonly Repository[]>;

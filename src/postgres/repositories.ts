@@ -167,6 +167,14 @@ export class PostgresRepositories implements RepositoryStore {
     return mirror;
   }
 
+  async noteProblem(repositoryId: number, problem: string): Promise<void> {
+    await run(
+      () => this.#sql`
+        update mirrors set problem = ${problem}
+         where repository_id = ${repositoryId} and host_id = ${this.#identity.hostId} and state = 'READY' and problem <> ${problem}`,
+    );
+  }
+
   async reportProgress(repositoryId: number, progress: MirrorProgress): Promise<void> {
     await run(
       () => this.#sql`

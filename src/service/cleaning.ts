@@ -19,6 +19,7 @@ import type { Dependencies } from "./dependencies.js";
 import type { Mirrors } from "./mirrors.js";
 import type { Places } from "./places.js";
 import type { Destroyed, Salvaging } from "./salvaging.js";
+import type { Submodules } from "./submodules.js";
 
 export interface CleaningDependencies {
   readonly work: WorkspaceStore;
@@ -27,6 +28,7 @@ export interface CleaningDependencies {
   readonly mirrors: Mirrors;
   readonly dependencies: Dependencies;
   readonly places: Places;
+  readonly submodules: Submodules;
   readonly log: Logger;
 }
 
@@ -71,7 +73,7 @@ export class Cleaning {
 
   /** Looks at an idle workspace, trusting no file's time. */
   async examine(work: Work, repository: Repository): Promise<Verification> {
-    const target: CheckoutTarget = { commit: work.from, head: work.head, tracking: work.head !== "" };
+    const target = await this.#deps.submodules.target(repository, { commit: work.from, head: work.head });
     const verification = await this.#verify(work, repository, target, true);
     await this.#repair(repository, verification);
     return verification;

@@ -9,6 +9,7 @@
 import { asFailure, Failure, toRecord } from "../domain/failure.js";
 import type { Repository } from "../domain/repository.js";
 import type { Salvage } from "../domain/salvage.js";
+import type { CheckoutTarget } from "../ports/git-engine.js";
 import type { HostOwnership } from "../ports/host-store.js";
 import {
   type Grant,
@@ -28,12 +29,14 @@ import type { Places } from "./places.js";
 import { poolExhausted, QueueLine } from "./queue-line.js";
 import { type Salvages, salvageNotFound } from "./salvages.js";
 import type { Seats } from "./seats.js";
+import type { Submodules } from "./submodules.js";
 import { timed } from "./timed.js";
 
 export interface GrantingDependencies {
   readonly board: TicketBoard;
   readonly repositories: RepositoryStore;
   readonly mirrors: Mirrors;
+  readonly submodules: Submodules;
   readonly salvages: Salvages;
   readonly handover: Handover;
   readonly dependencies: Dependencies;
@@ -159,11 +162,10 @@ export class Granting {
     if (!repository || repository.removing) throw new Failure("REPOSITORY_NOT_FOUND", "the repository was removed");
     let salvage = await this.#salvage(ticket, repository);
     let lostSalvageId = "";
-    const wanted = await timed(
-      timings,
-      "resolve",
-      async () => (await foreseen?.wanted) ?? this.#resolve(ticket, repository, salvage),
-    );
+    const [wanted, target] = await timed(timings, "resolve", async () => {
+      const found = (await foreseen?.wanted) ?? (await this.#resolve(ticket, repository, salvage));
+      return [found, await this.#deps.submodules.target(repository, found.resolved)] as const;
+    });
     for (let attempt = 1; ; attempt++) {
       const granted = await this.#claim(ticket, wanted, timings);
       if (!granted) return undefined;
@@ -171,7 +173,7 @@ export class Granting {
       this.#tookAhead ||= repository.minIdle > 0;
       try {
         if (lostSalvageId !== "") salvage ??= await this.#deps.salvages.found(lostSalvageId);
-        return await this.#deliver(ticket, repository, wanted, granted, timings, salvage);
+        return await this.#deliver(ticket, repository, wanted, target, granted, timings, salvage);
       } catch (error) {
         // what is left of it is salvaged, and brought back to the workspace that takes its place
         if (error instanceof BrokenBinding)
@@ -242,20 +244,16 @@ export class Granting {
     ticket: Ticket,
     repository: Repository,
     wanted: Wanted,
+    target: CheckoutTarget,
     granted: Granted,
     timings: Timing[],
     salvage: Salvage | undefined,
   ): Promise<Grant | undefined> {
     const { board, handover, dependencies, salvages } = this.#deps;
     const { branch, dependencies: wish } = ticket.spec;
-    const { told, unwanted } = await handover.prepare(
-      ticket.spec,
-      repository,
-      wanted,
-      granted,
-      timings,
-      salvage !== undefined,
-    );
+    const isChangedAfter = salvage !== undefined;
+    const prepared = await handover.prepare(ticket.spec, repository, target, granted, timings, isChangedAfter);
+    const { told, unwanted } = prepared;
     if (salvage) await timed(timings, "restore", () => salvages.restore(salvage, granted.path));
     const { resolved, mirror } = wanted;
     const { commit } = resolved;

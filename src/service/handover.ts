@@ -11,7 +11,6 @@ import type { CheckoutTarget, GitEngine } from "../ports/git-engine.js";
 import type { Grant, GrantOutcome, TicketSpec, Timing } from "../ports/lease-store.js";
 import type { Logger } from "../ports/logger.js";
 import type { Cleaning } from "./cleaning.js";
-import type { Wanted } from "./mirrors.js";
 import type { Places } from "./places.js";
 import { timed } from "./timed.js";
 
@@ -47,7 +46,7 @@ export class Handover {
   async prepare(
     spec: TicketSpec,
     repository: Repository,
-    { resolved }: Wanted,
+    target: CheckoutTarget,
     granted: Granted,
     timings: Timing[],
     isChangedAfter: boolean,
@@ -60,7 +59,6 @@ export class Handover {
     const present = !isNew && (await timed(timings, "check", () => git.workspaceExists(granted.path)));
     const told = !present ? "CREATED" : granted.source === "exact" ? "WARM" : "REUSED";
     if (granted.source === "exact" && isPlain && present) return { told, unwanted: "IDLE" };
-    const target: CheckoutTarget = { ...resolved, tracking: resolved.head !== "" };
     const request = {
       mirror: places.mirror(repository),
       path: granted.path,

@@ -8,7 +8,8 @@
  */
 import { asFailure } from "../domain/failure.js";
 import type { LeaseKey } from "../domain/lease.js";
-import type { CheckoutTarget, GitEngine } from "../ports/git-engine.js";
+import type { Repository } from "../domain/repository.js";
+import type { CheckoutTarget, GitEngine, Resolved } from "../ports/git-engine.js";
 import type { HostOwnership } from "../ports/host-store.js";
 import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
@@ -20,11 +21,13 @@ import type { Granting } from "./granting.js";
 import type { Mirrors } from "./mirrors.js";
 import type { Places } from "./places.js";
 import type { Destroyed, Salvaging } from "./salvaging.js";
+import type { Submodules } from "./submodules.js";
 
 export interface KeeperDependencies {
   readonly work: WorkspaceStore;
   readonly repositories: RepositoryStore;
   readonly mirrors: Mirrors;
+  readonly submodules: Submodules;
   readonly granting: Granting;
   readonly git: GitEngine;
   readonly cleaning: Cleaning;
@@ -169,8 +172,8 @@ export class Keeper {
     const mirrorPath = places.mirror(repository);
     const mirror = await mirrors.whole(repository);
     const resolved = await mirrors.find(repository, mirror, "");
-    const target: CheckoutTarget = { ...resolved, tracking: resolved.head !== "" };
-    const { commit, head } = resolved;
+    const target = await this.#target(due, repository, resolved);
+    const { commit, head } = target;
     const idle = { kind: "idle", commit, head, refsVersion: mirror.refsVersion } as const;
     if (due.kind === "clean") return after(await cleaning.clean(due, repository, target), idle);
     const trustedIndex = places.trustedIndex(due.key.workspaceId);
@@ -180,6 +183,17 @@ export class Keeper {
       repository,
     );
     return idle;
+  }
+
+  /** The tip, or where that cannot be had whole, the commit that the workspace was at. */
+  async #target(due: Work, repository: Repository, resolved: Resolved): Promise<CheckoutTarget> {
+    const { submodules } = this.#deps;
+    try {
+      return await submodules.target(repository, resolved);
+    } catch (error) {
+      if (due.kind !== "clean" || due.from === "" || due.from === resolved.commit) throw error;
+      return submodules.target(repository, { commit: due.from, head: "" });
+    }
   }
 
   /** Makes mirrors that are not there yet, or whose pause after a failure is over. */

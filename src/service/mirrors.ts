@@ -65,6 +65,8 @@ export class Mirrors {
   /** Repositories whose mirror was found to be damaged and has not been made anew yet. */
   readonly #damaged = new Set<number>();
   readonly #found = new Map<string, Promise<Resolved>>();
+  /** What stands against checking a repository out though its mirror is whole. */
+  readonly #problems = new Map<number, Resolved & { readonly problem: string }>();
 
   constructor(deps: MirrorDependencies) {
     this.#deps = deps;
@@ -141,6 +143,24 @@ export class Mirrors {
       this.#found.delete(oldest);
     }
     return found;
+  }
+
+  /**
+   * Makes it the problem of a repository whose mirror is READY that a commit cannot be checked out, until that commit,
+   * or its branch, can be (empty).
+   */
+  tellProblem(repository: Repository, { commit, head }: Resolved, fault: string): void {
+    const known = this.#problems.get(repository.id);
+    const problem = fault === "" ? "" : `commit ${commit} cannot be checked out: ${fault}`;
+    if ((known?.problem ?? "") === problem) return;
+    if (problem !== "") this.#problems.set(repository.id, { commit, head, problem });
+    else if (known?.commit !== commit && (head === "" || (known?.head !== "" && known?.head !== head))) return;
+    else this.#problems.delete(repository.id);
+    this.#deps.repositories
+      .noteProblem(repository.id, problem)
+      .then(() => this.#deps.wake.hint())
+      .catch((error) => this.#deps.log.warn({ err: error, repository: repository.name }, "a problem was not stored"));
+    if (problem !== "") this.#deps.log.warn({ repository: repository.name, problem }, "a commit cannot be checked out");
   }
 
   async #isWhole(repository: Repository): Promise<boolean> {
@@ -248,7 +268,7 @@ export class Mirrors {
   async #store(repository: Repository, refs: MirrorRefs, fetchedMsAgo: number): Promise<Mirror> {
     const mirror = await this.#deps.repositories.updateMirror(repository.id, {
       state: "READY",
-      problem: "",
+      problem: this.#problems.get(repository.id)?.problem ?? "",
       fetchedMsAgo,
       ...refs,
     });

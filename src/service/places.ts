@@ -36,6 +36,11 @@ export class Places {
     return join(this.mirrorRoot, mirrorDirectory(repository.name));
   }
 
+  /** The mirror of a submodule's upstream. `name` is one segment. */
+  submodule(name: string): string {
+    return join(this.mirrorRoot, ".modules", mirrorDirectory(name));
+  }
+
   /** The bare repository that takes a repository's salvages. */
   salvages(repository: Pick<Repository, "name">): string {
     return join(this.#salvages, mirrorDirectory(repository.name));

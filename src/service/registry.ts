@@ -64,6 +64,28 @@ export class Registry {
     return url;
   }
 
+  /**
+   * The normal form of a submodule's URL, if it is allowed, and the name of its credential. Workspaces are shared by
+   * callers, so who asks does not matter: with authentication it has to be registered, or one that runners may use.
+   * `superproject`: the normal form of the URL whose submodule it is; only a local one may name local paths, as in git.
+   */
+  async submodule(text: string, superproject: string): Promise<{ readonly url: string; readonly credential: string }> {
+    const { policy, repositories } = this.#deps;
+    const parsed = parseUpstream(text);
+    if (parsed.kind === "invalid") throw notAllowed(`its URL ${parsed.problem}`);
+    if (parsed.kind === "scheme") throw notAllowed(`URLs of the scheme ${parsed.scheme} are not allowed`);
+    const { url, scheme } = parsed;
+    const known = await repositories.byUrl(url);
+    if (known && !known.removing) return { url, credential: known.credential };
+    if (scheme === "local" && (!superproject.startsWith("/") || (policy.authentication && !policy.allowLocal))) {
+      throw notAllowed("its upstream is a local path, which is not allowed here");
+    }
+    if (policy.authentication && !policy.allowUrls.some((glob) => globMatches(glob, url))) {
+      throw notAllowed(`its upstream ${url} is neither registered nor one that runners may use`);
+    }
+    return { url, credential: "" };
+  }
+
   /** Checks settings that need the server's configuration. */
   checkCredential(settings: Partial<RepositorySettings>): void {
     if (settings.credential && !this.#deps.credentials.has(settings.credential)) {

@@ -35,6 +35,7 @@ import { Salvaging } from "./salvaging.js";
 import { Seats } from "./seats.js";
 import type { Services } from "./services.js";
 import { SessionKeeping } from "./session-keeping.js";
+import { Submodules } from "./submodules.js";
 import { Verifying } from "./verifying.js";
 import { Watching } from "./watching.js";
 
@@ -104,16 +105,18 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const limits = { fetchMs: settings.upstreamTimeoutMs, cloneMs: settings.firstCloneTimeoutMs };
   const registry = new Registry({ repositories, credentials, policy: { authentication, allowUrls, allowLocal } });
   const mirrors = new Mirrors({ repositories, git, credentials, places, limits, wake, log });
+  const submodules = new Submodules({ git, mirrors, registry, credentials, places, limits, log });
   const seats = new Seats();
   const salvages = new Salvages({ store: store.salvages, git, places, log });
   const salvaging = new Salvaging({ salvages: store.salvages, git, mirrors, places, log });
   const files = { store: store.dependencies, repositories, files: git };
   const dependencies = new Dependencies({ ...files, places, ownership, log });
-  const cleaning = new Cleaning({ work, git, salvaging, mirrors, dependencies, places, log });
+  const cleaning = new Cleaning({ work, git, salvaging, mirrors, dependencies, places, submodules, log });
   const granting = new Granting({
     board: tickets,
     repositories,
     mirrors,
+    submodules,
     salvages,
     handover: new Handover({ git, cleaning, places, log }),
     dependencies,
@@ -127,6 +130,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     work,
     repositories,
     mirrors,
+    submodules,
     granting,
     git,
     cleaning,

@@ -23,7 +23,7 @@ export interface ChangedFiles {
   readonly special: readonly string[];
 }
 
-/** `work`: an absent directory. */
+/** `work`: an absent directory; `isLfs`: whether a file is the content that a pointer names. */
 export async function findChanges(
   inside: Inside,
   base: BaseFiles,
@@ -31,6 +31,7 @@ export async function findChanges(
   walk: UntrackedWalk,
   readBlob: (id: string) => Buffer,
   work: string,
+  isLfs: (path: string, blob: string) => boolean,
 ): Promise<ChangedFiles> {
   const changes = new Map<string, Change>();
   const special: string[] = [];
@@ -43,7 +44,7 @@ export async function findChanges(
       changes.set(path, "gone");
       if (inside.stat(path)?.isDirectory() === false) special.push(path);
     } else if (now.mode !== was.mode) changes.set(path, "changed");
-    else if (now.id !== was.id) differing.push(path);
+    else if (now.id !== was.id && !isLfs(path, was.id)) differing.push(path);
   };
 
   const { removed, added, changed } = base.diff;
@@ -82,7 +83,7 @@ export async function findChanges(
 }
 
 /** What a file or symlink would be in a tree; undefined if there is neither. */
-function currentEntry(inside: Inside, path: string): TreeEntry | undefined {
+export function currentEntry(inside: Inside, path: string): TreeEntry | undefined {
   const stat = inside.stat(path);
   if (stat?.isSymbolicLink()) {
     const target = inside.readLink(path);

@@ -21,11 +21,11 @@ import { asHolder, holder, holderUid } from "./holder.js";
 import { IndexFile } from "./index-file.js";
 import { describeMounts, describeRefusal } from "./obstruction.js";
 import { beside, findWorkspace, isThere, leftoversOf, makeParent } from "./place.js";
-import { type Making, makeWorkspace } from "./prepare.js";
+import { finish, type Making, makeWorkspace } from "./prepare.js";
 import { type Compared, takeComparison } from "./recent-comparison.js";
 import { readRefs } from "./refs.js";
 import { TrashBin } from "./trash.js";
-import { indexPath, readTrustedIndex, saveTrustedIndex, type TrustedIndex } from "./trusted-index.js";
+import { indexPath, readTrustedIndex, type TrustedIndex } from "./trusted-index.js";
 import { compareWorkingTree, correctModes } from "./working-tree.js";
 
 export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<CleanOutcome> {
@@ -115,6 +115,6 @@ async function reuse(making: Making, bin: TrashBin, comparedBefore: boolean): Pr
   placeGitDirectory(work, path);
   const touched = [...comparison.missing, ...comparison.altered].map((position) => index.paths[position] as string);
   await checkOutChanges(path, trusted.commit, target.commit, touched);
-  saveTrustedIndex(path, target.commit, trustedIndex);
+  await finish(making, trusted);
   return true;
 }

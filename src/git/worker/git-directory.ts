@@ -22,7 +22,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import type { ObjectStorage } from "../../domain/repository.js";
-import type { CheckoutTarget, WorkspaceIdentity } from "../../ports/git-engine.js";
+import type { CheckoutTarget, SubmoduleTarget, WorkspaceIdentity } from "../../ports/git-engine.js";
 import { giveToHolder, holder } from "./holder.js";
 import { git } from "./nodegit.js";
 import { makeParent } from "./place.js";
@@ -125,10 +125,23 @@ function configuration(request: GitDirectoryRequest): string {
     lines.push(`[branch ${quote(branch)}]`, "\tremote = origin", `\tmerge = ${quote(target.head)}`);
   }
   if (author) lines.push("[user]", `\tname = ${quote(author.name)}`, `\temail = ${quote(author.email)}`);
+  return `${lines.join("\n")}\n${submoduleConfiguration(target.submodules, false)}`;
+}
+
+/** What a recursive clone writes of submodules: the clone itself makes all active, what it recurses into each one. */
+export function submoduleConfiguration(submodules: readonly SubmoduleTarget[] = [], isSubmodule: boolean): string {
+  if (submodules.length === 0) return "";
+  const lines = isSubmodule ? [] : ["[submodule]", "\tactive = ."];
+  for (const { name, url, update } of submodules) {
+    lines.push(`[submodule ${quote(name)}]`);
+    if (isSubmodule) lines.push("\tactive = true");
+    lines.push(`\turl = ${quote(url)}`);
+    if (update !== "") lines.push(`\tupdate = ${update}`);
+  }
   return `${lines.join("\n")}\n`;
 }
 
-function quote(text: string): string {
+export function quote(text: string): string {
   return `"${text.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n")}"`;
 }
 

@@ -11,6 +11,7 @@ import { asOwnerOf } from "./holder.js";
 import { beside, isDirectory } from "./place.js";
 import { removeTree } from "./trash.js";
 import { readTrustedIndex } from "./trusted-index.js";
+import { readTrustedModules } from "./trusted-modules.js";
 import { describeWork, findWork } from "./unsaved-work.js";
 
 export interface Guarded {
@@ -28,15 +29,10 @@ export async function guard(request: Guarded): Promise<CleanOutcome | undefined>
     removeTree(work);
     try {
       const trusted = readTrustedIndex(trustedIndex);
+      const commit = trusted?.commit ?? from;
+      const modules = trusted ? readTrustedModules(trustedIndex, commit) : [];
       const detail = await asOwnerOf(path, async () => {
-        const found = await findWork({
-          path,
-          mirror,
-          from: trusted?.commit ?? from,
-          trusted,
-          salvageIgnored: [],
-          work,
-        });
+        const found = await findWork({ path, mirror, from: commit, trusted, modules, salvageIgnored: [], work });
         found.release();
         return describeWork(found);
       });

@@ -15,7 +15,7 @@ const fileName = ".gitignore";
 const kindMask = 0o170000;
 const regularFile = 0o100000;
 
-interface Rule {
+export interface Rule {
   readonly pattern: RegExp;
   readonly negated: boolean;
   readonly directoriesOnly: boolean;
@@ -28,14 +28,14 @@ export class IgnoreRules {
   private readonly rules = new Map<string, readonly Rule[]>();
   private readonly ignoredDirectories = new Map<string, boolean>();
 
-  /** The rules of a commit with these files. `readBlob` answers a file's content. */
-  static of(files: BaseFiles, readBlob: (id: string) => Buffer): IgnoreRules {
+  /** The rules of a commit with these files. `readBlob` answers a file's content; `prefix`: where they are. */
+  static of(files: BaseFiles, readBlob: (id: string) => Buffer, prefix = ""): IgnoreRules {
     const rules = new IgnoreRules();
     for (const path of files.paths()) {
       if (path !== fileName && !path.endsWith(`/${fileName}`)) continue;
       const entry = files.entry(path);
       if (!entry || (entry.mode & kindMask) !== regularFile) continue;
-      const directory = path.slice(0, Math.max(path.length - fileName.length - 1, 0));
+      const directory = (prefix + path).slice(0, Math.max(prefix.length + path.length - fileName.length - 1, 0));
       rules.add(directory, readBlob(entry.id).toString("latin1"));
     }
     return rules;
@@ -85,7 +85,7 @@ function parentOf(directory: string): string | undefined {
   return directory === "" ? undefined : directory.slice(0, Math.max(directory.lastIndexOf("/"), 0));
 }
 
-function parseRule(line: string): Rule | undefined {
+export function parseRule(line: string): Rule | undefined {
   let text = line.replace(/\r$/, "").replace(/^((?:[^\\]|\\.)*?) +$/s, "$1");
   if (text === "" || text.startsWith("#")) return undefined;
   const negated = text.startsWith("!");

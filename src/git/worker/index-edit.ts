@@ -14,6 +14,7 @@ const checksumBytes = 20;
 /** Offsets within an entry. */
 const at = { mode: 24, id: 40, flags: 60, path: 62 } as const;
 const idBytes = 20;
+const submoduleMode = 0o160000;
 /** Extended, or of a conflict. */
 const oddFlags = 0x7000;
 const longestName = 0x0fff;
@@ -67,6 +68,11 @@ export class IndexEdit {
       if (from === begin || this.#bytes[from - 1] === slash) ids.push(this.#id(offset));
     }
     return ids;
+  }
+
+  /** Whether one of its entries is a gitlink. */
+  hasSubmodules(): boolean {
+    return this.#offsets.some((offset) => this.#bytes.readUInt32BE(offset + at.mode) === submoduleMode);
   }
 
   has(path: string): boolean {

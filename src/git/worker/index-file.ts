@@ -138,7 +138,8 @@ export class IndexFile {
     return this.bytes.readUInt32BE(offset) * 1000 + this.bytes.readUInt32BE(offset + 4) / 1_000_000;
   }
 
-  private offset(entry: number): number {
+  /** Where it begins in the bytes. */
+  offset(entry: number): number {
     return this.offsets[entry] as number;
   }
 }

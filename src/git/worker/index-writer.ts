@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Stats } from "node:fs";
 import type { TreeEntry } from "./git-object.js";
+import { IndexFile } from "./index-file.js";
 
 export interface WrittenEntry extends TreeEntry {
   /** Byte path. */
@@ -52,4 +53,24 @@ function formatEntry(entry: WrittenEntry): Buffer {
 function time(ms: number): [number, number] {
   const seconds = Math.floor(ms / 1000);
   return [Math.max(seconds, 0), Math.round((ms - seconds * 1000) * 1_000_000) % 1_000_000_000];
+}
+
+/** Where an entry has what `statOf` of lfs-checkout.ts tells, in its order. */
+const statOffsets = [0, 4, 8, 12, 16, 20, 28, 32, 36];
+
+/** The same index with other stats for files, by byte path. */
+export function withStats(bytes: Buffer, stats: ReadonlyMap<string, readonly bigint[]>): Buffer {
+  const index = new IndexFile(bytes);
+  const changed = Buffer.from(bytes);
+  for (const [position, path] of index.paths.entries()) {
+    const stat = stats.get(path);
+    if (!stat) continue;
+    const begin = index.offset(position);
+    for (const [at, value] of stat.entries()) {
+      changed.writeUInt32BE(Number(value & 0xffff_ffffn), begin + (statOffsets[at] as number));
+    }
+  }
+  const end = changed.length - 20;
+  createHash("sha1").update(changed.subarray(0, end)).digest().copy(changed, end);
+  return changed;
 }

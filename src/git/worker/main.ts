@@ -11,11 +11,13 @@ import { homedir } from "node:os";
 import { basename } from "node:path";
 import { type CallMessage, homePrefix, type Operations, type WorkerMessage } from "../protocol.js";
 import { cleanWorkspace } from "./clean.js";
+import { examineCommit } from "./commit-contents.js";
 import { removeDependencies, sweepDependencies } from "./dependency-sets.js";
 import { discardWorkspace } from "./discard.js";
 import { toFault } from "./fault.js";
 import { asServer } from "./holder.js";
 import { keepDependencies, placeDependencies } from "./kept-paths.js";
+import { fetchLfs } from "./lfs-fetch.js";
 import { selectManifests, workspaceFingerprint } from "./manifests.js";
 import { cloneMirror, fetchMirror } from "./mirror.js";
 import { inspectMirror } from "./mirror-check.js";
@@ -36,6 +38,8 @@ const operations: Operations = {
   inspectMirror,
   checkMirror: async (path) => damagedObjects(path).length === 0,
   resolve: resolveRevision,
+  examineCommit,
+  fetchLfs,
   prepareWorkspace,
   refreshWorkspace,
   cleanWorkspace,

@@ -49,6 +49,8 @@ export async function cloneMirror(
   recordObjects(job.staged);
   mkdirSync(dirname(job.path), { recursive: true });
   const replaced = `${job.staged}.replaced`;
+  // contents of Git LFS bear their digests as names, and are as good as before
+  if (existsSync(join(job.path, "lfs"))) renameSync(join(job.path, "lfs"), join(job.staged, "lfs"));
   if (existsSync(job.path)) renameSync(job.path, replaced);
   renameSync(job.staged, job.path);
   syncDirectory(dirname(job.path));

@@ -17,6 +17,8 @@ export interface NestedRepository {
   readonly path: string;
   /** What it names; undefined if there is nothing that could be read. */
   readonly git: HolderGit | undefined;
+  /** For a submodule that was placed here: the mirror of its upstream. */
+  readonly mirror?: string;
   /** Byte path of its objects directory. */
   readonly objects: string;
   /** In words, why its commits cannot be saved. */

@@ -15,6 +15,10 @@ export const beside = {
   replaced: ".git-old",
   /** What stood where a workspace is to be made. */
   aside: ".aside",
+  /** A submodule that is being made. */
+  module: ".module-new",
+  /** Submodules of ours that are being replaced. */
+  modules: ".modules-old",
   /** Where the guard works. */
   guard: ".guard",
   /** Where verification checks out what it compares with. */

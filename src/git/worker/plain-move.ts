@@ -26,6 +26,8 @@ const mostFiles = 1_000;
 export function movePlainly(path: string, from: string, to: string): boolean {
   const index = IndexEdit.of(readFileSync(indexPath(path)));
   if (!index) return false;
+  // what belongs to a submodule is another's to place, wherever it changed
+  if (index.hasSubmodules() || index.entriesNamed(".gitmodules").length > 0) return false;
   const objects = ObjectStore.ofWorkspace(path);
   try {
     const treeOf = (commit: string) => parseCommit(objects.read(commit, "commit")).tree;
@@ -60,7 +62,12 @@ function isPlainFile({ mode }: TreeEntry): boolean {
 
 /** No name that any system could take for another, above all for `.git`. */
 function isPlainName(name: string): boolean {
-  return /^[\w./+@=,#-]+$/.test(name) && !/(^|\/)(\.\.?|\.git)(\/|$)/i.test(name) && !isAttributesFile(name);
+  return (
+    /^[\w./+@=,#-]+$/.test(name) &&
+    !/(^|\/)(\.\.?|\.git)(\/|$)/i.test(name) &&
+    !isAttributesFile(name) &&
+    name !== ".gitmodules"
+  );
 }
 
 function write(root: string, name: string, { id, mode }: TreeEntry, objects: ObjectStore): BigIntStats {

@@ -12,8 +12,11 @@ import type { CheckoutTarget, PrepareWorkspaceRequest, WorkspaceIdentity } from 
 import { checkOutAll, checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
+import { IndexFile } from "./index-file.js";
+import { placeLfsFiles } from "./lfs-checkout.js";
 import { beside, isDirectory, isThere, leftoversOf, makeWorkspaceDirectory } from "./place.js";
 import { type RefTable, readRefs } from "./refs.js";
+import { emptySubmodules, placeSubmodules } from "./submodules.js";
 import { removeTree } from "./trash.js";
 import {
   indexPath,
@@ -22,6 +25,7 @@ import {
   saveTrustedIndex,
   type TrustedIndex,
 } from "./trusted-index.js";
+import { saveTrustedModules } from "./trusted-modules.js";
 
 export async function prepareWorkspace(request: PrepareWorkspaceRequest): Promise<void> {
   const { mirror, path, from } = request;
@@ -50,7 +54,19 @@ export async function makeWorkspace(request: Making): Promise<void> {
   makeWorkspaceDirectory(path);
   placeGitDirectory(work, path);
   if (target.commit !== "") await checkOutAll(path, target.commit);
-  saveTrustedIndex(path, target.commit, request.trustedIndex);
+  await finish(request);
+}
+
+/** Places what a checkout alone does not bring, and vouches for everything. `trusted`: what vouched for files before. */
+export async function finish(request: Making, trusted?: TrustedIndex): Promise<void> {
+  const { path, target, trustedIndex, mirror, objectStorage } = request;
+  if (target.lfs) {
+    const place = { work: path, git: join(path, ".git"), mirror, commit: target.commit };
+    placeLfsFiles({ ...place, ...(objectStorage && { objectStorage }) }, trusted);
+  }
+  const placed = await placeSubmodules(path, target.submodules, request);
+  saveTrustedModules(trustedIndex, target.commit, placed);
+  saveTrustedIndex(path, target.commit, trustedIndex);
 }
 
 export interface Making extends WorkspaceIdentity {
@@ -72,14 +88,16 @@ async function moveWorkspace(request: Making, trusted: TrustedIndex): Promise<vo
   removeTrustedIndex(trustedIndex);
   renameSync(join(path, ".git"), replaced);
   placeGitDirectory(work, path);
+  const aside = emptySubmodules(path, new IndexFile(trusted.bytes));
   await checkOutChanges(path, trusted.commit, target.commit, []);
-  saveTrustedIndex(path, target.commit, trustedIndex);
+  await finish(request, trusted);
   removeTree(replaced);
+  removeTree(aside);
 }
 
 /** A new branch follows `origin` only if a branch of its name is there. */
 function targetOf(request: PrepareWorkspaceRequest, table: RefTable): CheckoutTarget {
   if (request.branch === undefined || request.branch === "") return request.target;
   const head = `refs/heads/${request.branch}`;
-  return { commit: request.target.commit, head, tracking: table.refs.has(head) };
+  return { ...request.target, head, tracking: table.refs.has(head) };
 }

@@ -5,13 +5,15 @@
  * Invariants:
  * 1. Objects first, then `packed-refs`, then the loose refs that would hide it: a kill leaves older refs at worst.
  * 2. No symlink is followed; what is not as git makes it is left as it is, and its refs stay old.
- * 3. A lock of a git that runs, or was killed, is respected.
+ * 3. In the two-uid layout nothing is changed: the refs stay as old as they are.
+ * 4. A lock of a git that runs, or was killed, is respected.
  */
 import { renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { RefreshWorkspaceRequest } from "../../ports/git-engine.js";
 import { toFsPath } from "./byte-path.js";
 import { linkObjects } from "./git-directory.js";
+import { asHolder, holder } from "./holder.js";
 import { Inside, TooLarge } from "./inside.js";
 import { isDirectory } from "./place.js";
 import { isObjectId, readRefs } from "./refs.js";
@@ -23,10 +25,10 @@ const mostBytes = 256 * 1024 * 1024;
 export async function refreshWorkspace(request: RefreshWorkspaceRequest): Promise<"ready" | "broken"> {
   const { path, mirror } = request;
   if (!isDirectory(path)) return "broken";
-  const inside = new Inside(path);
-  const head = textOf(inside, ".git/HEAD")?.trim() ?? "";
-  const isWhole = [".git/objects", ".git/objects/pack", ".git/refs"].every((name) => inside.isDirectory(name));
-  if (!isWhole || !(isObjectId(head) || head.startsWith(`ref: ${heads}`))) return "broken";
+  const inside = asHolder(() => new Inside(path));
+  if (!asHolder(() => isRepository(inside))) return "broken";
+  // a holders' user could put anything in the way of what only the server can link: its own git fetches
+  if (holder) return "ready";
   const lock = join(path, ".git", "packed-refs.lock");
   try {
     writeFileSync(lock, "", { flag: "wx" });
@@ -44,6 +46,12 @@ export async function refreshWorkspace(request: RefreshWorkspaceRequest): Promis
   }
   for (const name of looseRefs(inside, `.git/${origin.slice(0, -1)}`)) unlinkSync(toFsPath(`${inside.root}/${name}`));
   return "ready";
+}
+
+function isRepository(inside: Inside): boolean {
+  const head = textOf(inside, ".git/HEAD")?.trim() ?? "";
+  const isWhole = [".git/objects", ".git/objects/pack", ".git/refs"].every((name) => inside.isDirectory(name));
+  return isWhole && (isObjectId(head) || head.startsWith(`ref: ${heads}`));
 }
 
 /** The text of `packed-refs` with the mirror's branches in place of what it had for the origin. */

@@ -159,7 +159,10 @@ class Restoration {
     const { removed, added, changed } = this.diff(from, to);
     this.remove(removed);
     this.remove(changed);
+    const submodules = [...removed].flatMap(([path, entry]) => (isSubmodule(entry) ? [`${path}/`] : []));
     for (const [path, entry] of [...changed, ...added]) {
+      // files of a submodule stand in the salvage where the commit names it, and some are there already
+      if (submodules.some((prefix) => path.startsWith(prefix))) this.remove(new Map([[path, entry]]));
       const place = toFsPath(`${this.root}/${path}`);
       const parent = path.includes("/") ? `${this.root}/${path.slice(0, path.lastIndexOf("/"))}` : this.root;
       mkdirSync(toFsPath(entry.mode === entryMode.submodule ? `${this.root}/${path}` : parent), { recursive: true });

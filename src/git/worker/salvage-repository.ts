@@ -52,14 +52,14 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Makes the repository if it is missing, and brings the mirror's objects into it. */
-export async function prepareRepository(salvages: string, mirror: string, staging: string): Promise<void> {
+/** Makes the repository if it is missing, and brings the mirrors' objects into it. */
+export async function prepareRepository(salvages: string, mirrors: readonly string[], staging: string): Promise<void> {
   if (!isThere(salvages)) {
     enableFsync();
     const made = join(staging, "repository");
     const repository = await git.Repository.init(made, 1);
     repository.cleanup();
-    linkObjects(join(mirror, "objects"), join(made, "objects"));
+    for (const mirror of mirrors) linkObjects(join(mirror, "objects"), join(made, "objects"));
     mkdirSync(dirname(salvages), { recursive: true });
     try {
       renameSync(made, salvages);
@@ -71,7 +71,7 @@ export async function prepareRepository(salvages: string, mirror: string, stagin
       if (code !== "ENOTEMPTY" && code !== "EEXIST") throw error;
     }
   }
-  linkObjects(join(mirror, "objects"), join(salvages, "objects"));
+  for (const mirror of mirrors) linkObjects(join(mirror, "objects"), join(salvages, "objects"));
 }
 
 /** Puts a pack in its place: the index last, since a pack is there for git when its index is. */

@@ -25,6 +25,7 @@ import { placePack, prepareRepository, salvageRef, stagingOf, writeRef } from ".
 import { saveNestedIndex, saveTips, type TipSaver } from "./salvage-tips.js";
 import { removeTree } from "./trash.js";
 import { readTrustedIndex } from "./trusted-index.js";
+import { readTrustedModules } from "./trusted-modules.js";
 import { describeWork, findWork, holderLimits, type Work } from "./unsaved-work.js";
 
 /** Times that git can show. */
@@ -36,6 +37,8 @@ interface Saved {
   readonly commits: number;
   /** As bytes. */
   readonly incomplete: readonly string[];
+  /** Of submodules' upstreams whose commits it builds on. */
+  readonly mirrors: readonly string[];
 }
 
 export async function salvageWork(request: SalvageRequest): Promise<SalvageOutcome> {
@@ -58,7 +61,7 @@ export async function salvageWork(request: SalvageRequest): Promise<SalvageOutco
     if (!last) return { kind: "none" };
     const { bytes } = pack;
     const written = pack.finish();
-    await prepareRepository(salvages, mirror, staging);
+    await prepareRepository(salvages, [mirror, ...last.mirrors], staging);
     if (written) placePack(written, join(salvages, "objects"));
     verify(salvages, last.commit, pack);
     writeRef(salvages, ref, last.commit, staging);
@@ -86,8 +89,9 @@ async function salvageOne(
   const trusted = readTrustedIndex(request.trustedIndex);
   // a kill may have come between the checkout and the row that tells of it
   const from = trusted?.commit ?? request.from;
+  const modules = trusted ? readTrustedModules(request.trustedIndex, from) : [];
   const find = (withoutHead: boolean): Promise<Work> =>
-    findWork({ path, mirror, from, trusted, salvageIgnored, work: join(staging, "work"), withoutHead });
+    findWork({ path, mirror, from, trusted, modules, salvageIgnored, work: join(staging, "work"), withoutHead });
   let work = await find(false);
   try {
     if (describeWork(work) === undefined) return undefined;
@@ -156,7 +160,9 @@ function save(
     incomplete: all,
   });
   const parents = [...new Set(tips.map((tip) => tip.commit))];
-  return { commit: commit(files.tree, parents, message), files: fileCount, commits: commitCount, incomplete: all };
+  const mirrors = [...(other?.mirrors ?? []), ...work.nested.flatMap((nested) => nested.mirror ?? [])];
+  const saved = { files: fileCount, commits: commitCount, incomplete: all, mirrors: [...new Set(mirrors)] };
+  return { commit: commit(files.tree, parents, message), ...saved };
 }
 
 /** Its commits, and what is staged in it; its files are among the workspace's. */
@@ -171,15 +177,18 @@ function saveNested(
   if (nested.problem !== undefined) incomplete.push(`nested repository ${nested.path}: ${nested.problem}`);
   if (!nested.git) return [];
   const objects = new ObjectStore(work.inside, nested.objects, holderLimits);
+  const upstream = nested.mirror === undefined ? undefined : ObjectStore.of(join(nested.mirror, "objects"));
+  const known = upstream ?? work.mirror;
   try {
-    const history = new History(work.mirror, objects, target, copied);
+    const history = new History(known, objects, target, copied);
     const saver: TipSaver = { history, target, time, nested: nested.path, incomplete, copies: new Map() };
-    const tips = saveTips(saver, nested.git, (id) => work.mirror.has(id));
+    const tips = saveTips(saver, nested.git, (id) => known.has(id));
     const index = saveNestedIndex(saver, nested.git);
     if (nested.git.unread) incomplete.push(`nested repository ${nested.path}: it is too large to be looked at`);
     return index === undefined ? tips : [...tips, { kind: "index", name: "", nested: nested.path, commit: index }];
   } finally {
     objects.close();
+    upstream?.close();
   }
 }
 

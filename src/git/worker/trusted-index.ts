@@ -56,6 +56,12 @@ function readIndex(trustedIndex: string): TrustedIndex | undefined {
 
 export function removeTrustedIndex(trustedIndex: string): void {
   rmSync(trustedIndex, { force: true });
+  rmSync(trustedModules(trustedIndex), { recursive: true, force: true });
+}
+
+/** The directory of what is known of its submodules (trusted-modules.ts). */
+export function trustedModules(trustedIndex: string): string {
+  return `${trustedIndex}.modules`;
 }
 
 /** Where git keeps the index of the workspace at `path`. */

@@ -26,6 +26,9 @@ import { SalvagedIgnored } from "./salvaged-ignored.js";
 import { findStaged, type Staged } from "./staged.js";
 import { diffTrees } from "./tree-diff.js";
 import type { TrustedIndex } from "./trusted-index.js";
+import type { KnownModule } from "./trusted-modules.js";
+import { isLfsContent, unsavedLfs } from "./unsaved-lfs.js";
+import { UnsavedSubmodules } from "./unsaved-submodules.js";
 import { Modes, UntrackedWalk } from "./untracked.js";
 import { compareWorkingTree, restoreModes } from "./working-tree.js";
 
@@ -43,6 +46,8 @@ export interface WorkRequest {
   readonly trusted: TrustedIndex | undefined;
   /** Globs of ignored files that are work. */
   readonly salvageIgnored: readonly string[];
+  /** Submodules that were placed with it. */
+  readonly modules: readonly KnownModule[];
   /** An absent directory to work in; the caller removes it. */
   readonly work: string;
   /** HEAD's commit is known to be damaged: the files are compared with `from`. */
@@ -105,17 +110,27 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     if (request.trusted && index.length > 0) {
       rememberComparison(request.path, request.trusted.bytes, { index, comparison });
     }
-    restore = () => restoreModes(request.path, comparison.oddDirectories);
+    const restores = [() => restoreModes(request.path, comparison.oddDirectories)];
+    restore = () => {
+      for (const one of restores) one();
+    };
     const staged = git?.index && findStaged(git.index, base.files);
     const tracked = new Set([...(staged?.added ?? []), ...base.files.diff.added.keys()]);
     const salvaged = new SalvagedIgnored(request.salvageIgnored);
     const walk = new UntrackedWalk(inside, IgnoreRules.of(rules, read("blob")), salvaged, tracked, modes);
-    walk.walk(comparison.strangers);
+    const submodules = new UnsavedSubmodules(inside, request.modules, comparison.strangers, salvaged, modes);
+    restores.push(() => submodules.restore());
+    walk.walk(submodules.strangers);
     const conversions = join(request.work, "conversions");
-    const changed = await findChanges(inside, base.files, comparison, walk, read("blob"), conversions);
-    const nested = findNested(inside, walk.nested);
+    const isLfs = (at: string, blob: string) => isLfsContent(inside, at, read("blob")(blob), request.mirror);
+    const changed = await findChanges(inside, base.files, comparison, walk, read("blob"), conversions, isLfs);
+    const nested = submodules.withWork(findNested(inside, new Set([...walk.nested, ...submodules.nested])));
+    const changes = new Map(changed.changes);
+    for (const path of submodules.changed) changes.set(path, "changed");
+    const contents = unsavedLfs(inside, ".git", request.mirror);
+    for (const path of [...submodules.untracked, ...contents]) changes.set(path, "untracked");
     const doubts = [
-      ...(walk.overflow ? ["more files than are looked at"] : []),
+      ...(walk.overflow || submodules.overflow ? ["more files than are looked at"] : []),
       ...(git?.index?.split ? ["a split index"] : []),
       ...(staged?.impossible ? ["names in the index that no tree can have"] : []),
       ...(git?.unread || objects.unread ? ["a .git too large to be looked at"] : []),
@@ -125,13 +140,13 @@ export async function findWork(request: WorkRequest): Promise<Work> {
       mirror,
       objects,
       base,
-      changes: changed.changes,
+      changes,
       staged: staged && staged.edits.size + staged.conflicts.length > 0 ? staged : undefined,
       git,
       tips: (git?.tips ?? []).filter((tip) => !mirror.has(tip.id)),
       nested,
-      special: [...walk.special, ...changed.special],
-      overflow: walk.overflow,
+      special: [...walk.special, ...changed.special, ...submodules.special],
+      overflow: walk.overflow || submodules.overflow,
       doubts,
       release,
     };

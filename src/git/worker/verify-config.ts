@@ -5,11 +5,11 @@
  */
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
-import type { VerifyWorkspaceRequest } from "../../ports/git-engine.js";
+import type { SubmoduleTarget, VerifyWorkspaceRequest } from "../../ports/git-engine.js";
 
 /** `follows`: the local branch that follows the one of its name at the origin. */
 export function expectedConfig(request: VerifyWorkspaceRequest, follows: string | undefined): string {
-  const { author, origin, path } = request;
+  const { author, origin, path, target } = request;
   const lines = [
     "[core]",
     "\tbare = false",
@@ -27,7 +27,17 @@ export function expectedConfig(request: VerifyWorkspaceRequest, follows: string 
     lines.push(`[branch ${name}]`, "\tremote = origin", `\tmerge = ${inQuotes(follows)}`);
   }
   if (author) lines.push("[user]", `\tname = ${inQuotes(author.name)}`, `\temail = ${inQuotes(author.email)}`);
-  return lines.map((line) => `${line}\n`).join("");
+  return lines.map((line) => `${line}\n`).join("") + submoduleSettings(target.submodules, false);
+}
+
+/** What the end of a superproject's configuration says of its submodules. */
+export function submoduleSettings(submodules: readonly SubmoduleTarget[] = [], isNested: boolean): string {
+  let text = submodules.length > 0 && !isNested ? "[submodule]\n\tactive = .\n" : "";
+  for (const { name, url, update } of submodules) {
+    text += `[submodule ${inQuotes(name)}]\n${isNested ? "\tactive = true\n" : ""}\turl = ${inQuotes(url)}\n`;
+    if (update !== "") text += `\tupdate = ${update}\n`;
+  }
+  return text;
 }
 
 /** As git finds out: by another spelling of a name that is there. */
@@ -37,7 +47,7 @@ function ignoresCase(path: string): boolean {
   return right !== undefined && right.ino === other?.ino;
 }
 
-function inQuotes(value: string): string {
+export function inQuotes(value: string): string {
   let quoted = "";
   for (const character of value) {
     if (character === "\\" || character === '"') quoted += `\\${character}`;

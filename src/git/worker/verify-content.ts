@@ -6,7 +6,7 @@
  * 2. Where attributes of the commit convert files, the comparison is with a checkout of the commit itself, into a place
  *    of ours: in that direction alone a file whose line ends were changed is seen, whichever way.
  */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { closeSync, mkdirSync, readSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { isAttributesFile, isConverting } from "./attributes.js";
@@ -33,17 +33,27 @@ export interface ContentRequest {
   readonly objects: ObjectStore;
   /** An absent directory. */
   readonly scratch: string;
+  /** By byte path: the SHA-256 of files whose contents Git LFS has. */
+  readonly lfs: ReadonlyMap<string, string>;
 }
 
-/** `positions`: of files whose stat is right. */
+/** `unproven`: positions of files whose stat is right. */
 export async function verifyContent(
   request: ContentRequest,
   index: IndexFile,
-  positions: readonly number[],
-  findings: Findings,
+  unproven: readonly number[],
+  findings: Pick<Findings, "add">,
 ): Promise<void> {
-  if (positions.length === 0) return;
+  if (unproven.length === 0) return;
   const inside = new Inside(request.path);
+  const positions: number[] = [];
+  for (const position of unproven) {
+    const path = index.paths[position] as string;
+    const oid = request.lfs.get(path);
+    if (oid === undefined) positions.push(position);
+    else if (digest(inside, path, createHash("sha256")) !== oid) findings.add(`${toShown(path)}: has other content`);
+  }
+  if (positions.length === 0) return;
   const compare = (position: number, id: string | undefined): void => {
     const path = index.paths[position] as string;
     const found = isLink(index, position) ? linkId(inside, path) : fileId(inside, path);
@@ -94,11 +104,15 @@ function linkId(inside: Inside, path: string): string | undefined {
 
 /** The id that the bytes have as a blob; undefined if there is no such file, or it ends early. */
 function fileId(inside: Inside, path: string): string | undefined {
+  return digest(inside, path, createHash("sha1"), (size) => `blob ${size}\0`);
+}
+
+function digest(inside: Inside, path: string, hash: Hash, header?: (size: number) => string): string | undefined {
   const opened = inside.open(path);
   if (!opened) return undefined;
   try {
     const { size } = opened.stat;
-    const hash = createHash("sha1").update(`blob ${size}\0`);
+    if (header) hash.update(header(size));
     const chunk = Buffer.allocUnsafe(Math.min(size, chunkBytes));
     for (let at = 0; at < size; ) {
       const read = readSync(opened.file, chunk, 0, Math.min(chunk.length, size - at), at);

@@ -21,6 +21,8 @@ export interface FileTrust {
   /** When the trusted copy of the index was written. */
   readonly trustedMs: number;
   readonly deep: boolean;
+  /** Byte paths of submodules that are filled, and another's to judge. */
+  readonly submodules?: ReadonlySet<string>;
 }
 
 /** What a new directory is made with here. */
@@ -51,7 +53,12 @@ interface Entered {
 }
 
 /** Answers the positions of files whose bytes are to be compared. `.git` at the top is another's to judge. */
-export function verifyFiles(root: string, index: IndexFile, trust: FileTrust, findings: Findings): number[] {
+export function verifyFiles(
+  root: string,
+  index: IndexFile,
+  trust: FileTrust,
+  findings: Pick<Findings, "add">,
+): number[] {
   const base = toBytePath(root);
   const making = makingIn(root);
   const mounts = new Set(mountsBelow(root));
@@ -110,9 +117,10 @@ export function verifyFiles(root: string, index: IndexFile, trust: FileTrust, fi
     }
     directory.expected += 1;
     const fault = faultOfFile(stat, index, position, making);
-    if (fault === "submodule") verifySubmodule(place, path, stat, making, findings);
-    else if (fault) add(path, fault);
-    else if (mounts.size > 0 && mounts.has(path)) findings.add(`another file system is mounted at ${toShown(path)}`);
+    if (mounts.size > 0 && mounts.has(path)) findings.add(`another file system is mounted at ${toShown(path)}`);
+    else if (fault === "submodule") {
+      verifySubmodule({ place, path, stat }, making, trust.submodules?.has(path) ?? false, findings);
+    } else if (fault) add(path, fault);
     else if (trust.deep || !(stat.ctimeMs < trust.trustedMs && stat.mtimeMs < trust.trustedMs)) unproven.push(position);
   }
   findStrangers(index, entered, add);
@@ -176,15 +184,21 @@ function faultOfDirectory(stat: Stats, making: Making): string | undefined {
   return stat.uid === making.uid && stat.gid === making.gid ? undefined : "belongs to another user";
 }
 
-/** It is to be an empty directory. */
-function verifySubmodule(place: string, path: string, stat: Stats, making: Making, findings: Findings): void {
+/** It is to be a directory, empty unless it is filled. */
+function verifySubmodule(
+  { place, path, stat }: { readonly place: string; readonly path: string; readonly stat: Stats },
+  making: Making,
+  isFilled: boolean,
+  findings: Pick<Findings, "add">,
+): void {
   if (!stat.isDirectory()) return findings.add(`${toShown(path)}: is no directory`);
   const fault = faultOfDirectory(stat, making);
   if (fault) findings.add(`${toShown(path)}: ${fault}`);
-  if (namesIn(place, path, findings).length > 0) findings.add(`${toShown(path)}: a submodule that is not empty`);
+  if (!isFilled && namesIn(place, path, findings).length > 0)
+    findings.add(`${toShown(path)}: a submodule that is not empty`);
 }
 
-function namesIn(place: string, path: string, findings: Findings): string[] {
+function namesIn(place: string, path: string, findings: Pick<Findings, "add">): string[] {
   try {
     return readdirSync(toFsPath(place), { encoding: "latin1" });
   } catch (error) {

@@ -49,6 +49,8 @@ export function verifyGitDirectory(
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
     for (const entry of readdirSync(join(git, at))) {
       const name = at === "" ? entry : `${at}/${entry}`;
+      // git directories of submodules, which verify-submodules.ts judges, and contents, which verify-lfs.ts does
+      if (name === "modules" || name === "lfs") continue;
       const stat = lstatSync(join(git, name), { throwIfNoEntry: false });
       if (!stat) continue;
       const content = files.get(name);

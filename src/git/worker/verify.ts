@@ -20,11 +20,14 @@ import { ObjectStore } from "./object-store.js";
 import { beside } from "./place.js";
 import { readRefs } from "./refs.js";
 import { readTrustedIndex, type TrustedIndex } from "./trusted-index.js";
+import { readTrustedModules } from "./trusted-modules.js";
 import { verifyContent } from "./verify-content.js";
 import { verifyFiles } from "./verify-files.js";
 import { verifyGitDirectory } from "./verify-git-directory.js";
+import { verifyLfs } from "./verify-lfs.js";
 import { verifyObjects } from "./verify-objects.js";
 import { type ClonedRefs, clonedRefs } from "./verify-refs.js";
+import { filledSubmodules, verifySubmodules } from "./verify-submodules.js";
 
 export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<Verification> {
   const { mirror, path, target, deep } = request;
@@ -37,6 +40,7 @@ export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<
   let isDamaged = damaged.length > 0;
   const trusted = target.commit === "" ? undefined : readTrustedIndex(request.trustedIndex);
   const index = trusted ? new IndexFile(trusted.bytes) : IndexFile.empty();
+  let { length: files } = index;
   if (target.commit !== "" && trusted?.commit !== target.commit) {
     findings.add("what was checked out is not known");
   } else {
@@ -44,10 +48,16 @@ export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<
     const objects = ObjectStore.of(objectsPath);
     try {
       if (target.commit !== "") verifyIndex(index, objects, target.commit, findings);
-      const trust = { trustedMs: trusted?.writtenMs ?? 0, deep };
+      const submodules = filledSubmodules(target.submodules);
+      const trust = { trustedMs: trusted?.writtenMs ?? 0, deep, submodules };
+      const { commit } = target;
+      const contents = { mirror, commit, ...(target.lfs && { lfs: true }) };
+      const lfs = asHolder(() => verifyLfs(join(path, ".git"), contents, deep, findings));
       const unproven = asHolder(() => verifyFiles(path, index, trust, findings));
-      const content = { path, commit: target.commit, objectsPath, objects, scratch: path + beside.verified };
-      await verifyContent(content, index, unproven, findings);
+      const scratch = path + beside.verified;
+      await verifyContent({ path, commit, objectsPath, objects, scratch, lfs }, index, unproven, findings);
+      const known = readTrustedModules(request.trustedIndex, commit);
+      files += await verifySubmodules({ root: path, scratch, deep }, target.submodules, known, findings);
       isDamaged = verifyGit(request, index, trusted, findings) || isDamaged;
     } catch (error) {
       findings.add(`cannot be examined (${error instanceof Error ? error.message : error})`);
@@ -55,7 +65,6 @@ export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<
       objects.close();
     }
   }
-  const { length: files } = index;
   if (findings.told.length === 0) return { kind: "pristine", files };
   return { kind: "differs", findings: findings.all, files, ...(isDamaged && { mirrorDamaged: true }) };
 }

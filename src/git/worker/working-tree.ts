@@ -16,6 +16,9 @@ import type { IndexFile } from "./index-file.js";
 
 const quietly = { throwIfNoEntry: false } as const;
 
+/** Bytes of a file that is compared by content; a larger one counts as another. */
+const mostCompared = 1024 ** 3;
+
 /** File kinds in git's modes. */
 export const fileKind = { mask: 0o170000, symlink: 0o120000, submodule: 0o160000 } as const;
 
@@ -196,6 +199,7 @@ export function sameExecutable(now: Stats, mode: number): boolean {
 
 /** Whether the bytes of the file (or the symlink's target), unfiltered, are the blob `id`. */
 export function hasContent(path: string | Buffer, stat: Stats, id: string): boolean {
+  if (stat.size > mostCompared) return false;
   const bytes = stat.isSymbolicLink() ? readlinkSync(path, "buffer") : readFileSync(path);
   return createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex") === id;
 }

@@ -279,7 +279,8 @@ export type AcquireResponse = Message<"leasehold.v1.AcquireResponse"> & {
   verifyTime?: Timestamp | undefined;
 
   /**
-   * Whether dependencies have to be installed. Unset without `dependency_manifests`.
+   * Whether dependencies have to be installed. Unset without `dependency_manifests`, and for a workspace that came back to
+   * its binding (BOUND), which has what it had.
    *
    * @generated from field: leasehold.v1.Dependencies dependencies = 11;
    */

@@ -42,7 +42,9 @@ test("F6 buf curl lists services and methods, by either version of reflection, o
     mustRun(buf, ["curl", "--http2-prior-knowledge", "--protocol=grpc", ...flags]);
   for (const reflection of ["grpc-v1", "grpc-v1alpha"]) {
     const services = await list([`--reflect-protocol=${reflection}`, "--list-services", served().url]);
-    expect(services).toContain("leasehold.v1.AdminService\nleasehold.v1.WorkspaceService\n");
+    expect(services).toContain(
+      "leasehold.v1.AdminService\nleasehold.v1.SessionService\nleasehold.v1.WorkspaceService\n",
+    );
   }
   const socket = [`--unix-socket=${served().socketPath}`, "--list-methods", "http://localhost"];
   expect(await list(socket)).toContain("leasehold.v1.WorkspaceService/Heartbeat\n");

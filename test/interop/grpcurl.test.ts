@@ -14,6 +14,7 @@ test("F6 grpcurl lists the services over TCP and a unix socket", async () => {
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
     "leasehold.v1.AdminService",
+    "leasehold.v1.SessionService",
     "leasehold.v1.WorkspaceService",
   ];
   for (const target of [served().target, `unix://${served().socketPath}`]) {

@@ -14,7 +14,7 @@ import { callByGrpcJs, errorOf } from "./clients.js";
 import { RunningServer } from "./running-server.js";
 
 const run = promisify(execFile);
-const services = ["leasehold.v1.AdminService", "leasehold.v1.WorkspaceService"];
+const services = ["leasehold.v1.AdminService", "leasehold.v1.SessionService", "leasehold.v1.WorkspaceService"];
 let running: RunningServer;
 let state = { ok: true, detail: "ready" };
 beforeAll(async () => {

@@ -103,7 +103,9 @@ function verifyPlaces(
       }
       const inner = new Prefixed(findings, path);
       const filled = filledSubmodules(submodule.submodules);
-      const lfs = verifyLfs(join(root, directory), submodule, deep, inner);
+      const isGit = lstatSync(join(root, directory), { throwIfNoEntry: false })?.isDirectory() ?? false;
+      if (!isGit) inner.add("its git directory is missing");
+      const lfs = verifyLfs(isGit ? join(root, directory) : undefined, submodule, deep, inner);
       const trust = { trustedMs: trusted.writtenMs, deep, submodules: filled };
       const positions = verifyFiles(place, index, trust, inner);
       found.push({ place, submodule, index, positions, lfs, findings: inner });

@@ -52,12 +52,15 @@ export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<
       const trust = { trustedMs: trusted?.writtenMs ?? 0, deep, submodules };
       const { commit } = target;
       const contents = { mirror, commit, ...(target.lfs && { lfs: true }) };
-      const lfs = asHolder(() => verifyLfs(join(path, ".git"), contents, deep, findings));
+      const git = join(path, ".git");
+      // where it is none, that is found below
+      const isGit = lstatSync(git, { throwIfNoEntry: false })?.isDirectory() ?? false;
+      const lfs = asHolder(() => verifyLfs(isGit ? git : undefined, contents, deep, findings));
       const unproven = asHolder(() => verifyFiles(path, index, trust, findings));
       const scratch = path + beside.verified;
       await verifyContent({ path, commit, objectsPath, objects, scratch, lfs }, index, unproven, findings);
       const known = readTrustedModules(request.trustedIndex, commit);
-      files += await verifySubmodules({ root: path, scratch, deep }, target.submodules, known, findings);
+      if (isGit) files += await verifySubmodules({ root: path, scratch, deep }, target.submodules, known, findings);
       isDamaged = verifyGit(request, index, trusted, findings) || isDamaged;
     } catch (error) {
       findings.add(`cannot be examined (${error instanceof Error ? error.message : error})`);

@@ -9,6 +9,7 @@
  * 4. A mirror whose objects were written into is made anew before anything is made from it again.
  * 5. A failed fetch leaves the mirror READY with what it has; only a mirror that could not be made is FAILED.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { asFailure, Failure } from "../domain/failure.js";
 import type { Mirror, Repository } from "../domain/repository.js";
 import type { Credentials } from "../ports/credentials.js";
@@ -34,7 +35,13 @@ interface Lane {
   running?: Promise<Mirror> | undefined;
   /** Has not yet. */
   queued?: Promise<Mirror> | undefined;
+  /** When somebody last came to the queued one, by `performance.now()`. */
+  joinTime?: number;
 }
+
+/** A fetch that follows another one waits until nobody has come for so long: callers of one moment arrive one by one. */
+const gatherMs = 25;
+const mostGatherMs = 250;
 
 export interface MirrorDependencies {
   readonly repositories: RepositoryStore;
@@ -69,8 +76,9 @@ export class Mirrors {
   fetch(repository: Repository): Promise<Mirror> {
     const lane = this.#lanes.get(repository.id) ?? {};
     this.#lanes.set(repository.id, lane);
+    lane.joinTime = performance.now();
     if (lane.queued) return lane.queued;
-    const before = lane.running?.catch(() => {}) ?? Promise.resolve();
+    const before = lane.running?.catch(() => {}).then(() => gathered(lane)) ?? Promise.resolve();
     lane.queued = before.then(() => {
       lane.running = this.#bringUp(repository).finally(() => {
         lane.running = undefined;
@@ -266,5 +274,12 @@ export class Mirrors {
     });
     this.#deps.wake.hint();
     return mirror;
+  }
+}
+
+async function gathered(lane: Lane): Promise<void> {
+  const end = performance.now() + mostGatherMs;
+  for (let now = performance.now(); now < end && now - (lane.joinTime ?? 0) < gatherMs; now = performance.now()) {
+    await sleep(gatherMs);
   }
 }

@@ -240,7 +240,9 @@ export class Stage {
 
   /** But for modes: one who may change files of the server's user may change those of a hard link. */
   async #mirrorFiles(): Promise<string[]> {
-    const found = await walk(join(this.server.dataDir, "mirrors"), (name) => name === ".trash");
+    // the record of objects is the server's own, and follows what happens to them
+    const isOurs = (name: string) => name === ".trash" || name.endsWith("leasehold-objects.json");
+    const found = await walk(join(this.server.dataDir, "mirrors"), isOurs);
     return found.map((one) => show({ ...one, mode: 0, links: 1 }));
   }
 }

@@ -89,7 +89,7 @@ describe.skipIf(!isRoot)("submodules and Git LFS in the two-uid layout", () => {
       'cd "$1/lib/sub" && echo x >> a.txt && echo x >> big.bin && echo x > new && git commit -qam x',
     ],
     ["removes everything", 'rm -rf "$1/lib" "$1/.git/modules" "$1/.git/lfs" "$1/top.bin"'],
-    ["takes all rights", 'chmod -R 000 "$1/lib/sub" "$1/.git/modules"'],
+    ["takes all rights", 'find "$1/lib/sub" "$1/.git/modules" -depth ! -path "*/objects/*" -exec chmod 000 {} +'],
     [
       "puts symlinks to what is not its own in their places",
       'rm -rf "$1/lib" "$1/.git/modules" && ln -s "$3" "$1/lib" && ln -s "$4" "$1/.git/modules"',
@@ -142,7 +142,7 @@ describe.skipIf(!isRoot)("submodules and Git LFS in the two-uid layout", () => {
     execFileSync("chown", ["-h", "root", join(site.path, ".git/modules/name/config"), join(site.path, ".git", stored)]);
     expect(await verify()).toMatchObject({
       kind: "differs",
-      findings: expect.arrayContaining([".git/modules/name/config: has other permissions"]),
+      findings: expect.arrayContaining(["submodule lib/sub: git directory: config: belongs to another user"]),
     });
     await scene.clean(site, target);
     execFileSync("chown", ["-h", "root", join(site.path, "lib/sub/dir")]);

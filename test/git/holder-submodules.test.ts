@@ -6,7 +6,7 @@ import { lstatSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CheckoutTarget } from "../../src/ports/git-engine.js";
-import { UpstreamRepository } from "../support/repositories.js";
+import { git, UpstreamRepository } from "../support/repositories.js";
 import { asHolder, fingerprint, isRoot, Scene } from "./holder-support.js";
 import { Site } from "./support.js";
 
@@ -121,6 +121,27 @@ describe.skipIf(!isRoot)("submodules and Git LFS in the two-uid layout", () => {
     expect(await guarded()).toMatchObject({ kind: "clean" });
     asHolder('cd "$1/lib/sub" && echo mine > big.bin', site.path);
     expect(await guarded()).toMatchObject({ kind: "unsaved", detail: "1 changed file" });
+  });
+
+  it("G2 are salvaged with the user's rights, and cleaned by the same comparison", async () => {
+    const script =
+      'cd "$1/lib/sub" && echo committed > a.txt && git commit -qam mine && echo mine > big.bin && echo new > new.txt';
+    asHolder(script, site.path);
+    const { path, trustedIndex } = site;
+    const names = { repository: "r", workspaceId: "w1", leaseId: "w1.1", holder: "", caller: "", reason: "X" };
+    const salvages = scene.bench.at("salvages/r.git");
+    const outcome = await scene.bench.engine.salvageWork({
+      ...{ mirror, candidates: [path], from: target.commit, trustedIndex, salvageIgnored: [], salvages },
+      report: { salvageId: `s${workspaces}.1`, ...names },
+      limits: { fileBytes: 1e8, totalBytes: 1e9 },
+    });
+    expect(outcome).toMatchObject({ kind: "saved", files: 3, commits: 1, incomplete: [] });
+    const { commit } = outcome as { commit: string };
+    const show = (file: string) => git(salvages, "show", `${commit}:lib/sub/${file}`);
+    expect(["a.txt", "big.bin", "new.txt"].map(show)).toEqual(["committed", "mine", "new"]);
+    const cleaned = await site.clean(target.commit, target, { comparedBefore: true });
+    expect(cleaned).toEqual({ kind: "clean", recreated: false });
+    expect(await verify()).toMatchObject({ kind: "pristine" });
   });
 
   it("G4 are moved with the workspace", async () => {

@@ -85,10 +85,31 @@ describe("A3 moving by plain files", () => {
     "a name with a backslash": [{ "a\\b": "x\n" }],
     "attributes that change": [{ ".gitattributes": "*.bin -text\n" }],
     "attributes that convert": [{ "a.txt": "x\n" }, { ...first, "s/.gitattributes": "* text eol=crlf\n" }],
+    "contents of Git LFS": [{ "a.txt": "x\n" }, { ...first, ".gitattributes": "*.bin filter=lfs\n" }],
+    "a .gitmodules that comes": [{ ".gitmodules": "" }],
+    "a .gitmodules that is there": [{ "a.txt": "x\n" }, { ...first, ".gitmodules": "" }],
     "a thousand files": [Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`f${i}`, "x\n"]))],
   };
   test.each(Object.entries(odd))("is left to libgit2, and nothing touched, for %s", (name, [changed, files]) => {
     const { path, from, to } = standing(name.replaceAll(" ", "-"), changed, files);
+    const before = [listing(path), readFileSync(indexPath(path), "hex")];
+    expect(movePlainly(path, from, to)).toBe(false);
+    expect([listing(path), readFileSync(indexPath(path), "hex")]).toEqual(before);
+  });
+
+  test("is left to libgit2, and nothing touched, where the commits have a submodule", () => {
+    const { upstream } = standing("submodule-upstream", {});
+    upstream.git("update-index", "--add", "--cacheinfo", `160000,${"1".repeat(40)},lib/sub`);
+    upstream.git("commit", "-q", "-m", "gitlink");
+    const path = directory.at("submodule");
+    git(directory.path, "clone", "-q", upstream.path, path);
+    const from = upstream.git("rev-parse", "HEAD");
+    writeFileSync(join(upstream.path, "README.md"), "changed\n");
+    upstream.git("add", "README.md");
+    upstream.git("commit", "-q", "-m", "changed");
+    const to = upstream.git("rev-parse", "HEAD");
+    expect(upstream.git("diff", "--name-only", from, to)).toBe("README.md");
+    git(path, "fetch", "-q");
     const before = [listing(path), readFileSync(indexPath(path), "hex")];
     expect(movePlainly(path, from, to)).toBe(false);
     expect([listing(path), readFileSync(indexPath(path), "hex")]).toEqual(before);

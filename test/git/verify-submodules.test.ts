@@ -89,6 +89,18 @@ const tampering: Record<string, (path: string, git: string) => unknown> = {
     mkdirSync(join(git, "refs/replace"));
     writeFileSync(join(git, "refs/replace/x"), "x");
   },
+  "an object of another's": (_path, git) => {
+    mkdirSync(join(git, "objects/aa"), { recursive: true });
+    writeFileSync(join(git, "objects/aa", "0".repeat(38)), "");
+  },
+  "an object that is missing": (_path, git) => rmSync(join(git, "objects"), { recursive: true }),
+  "a branch of another's": (_path, git) => writeFileSync(join(git, "refs/heads/other"), `${target.commit}\n`),
+  "other references": (_path, git) => appendFileSync(join(git, "packed-refs"), `${target.commit} refs/tags/x\n`),
+  "a missing file of git's": (_path, git) => rmSync(join(git, "description")),
+  "another log": (_path, git) => appendFileSync(join(git, "logs/HEAD"), "x\n"),
+  "permissions of git's directories": (_path, git) => chmodSync(join(git, "hooks"), 0o700),
+  "permissions of a directory on the way": (_path, git) => chmodSync(join(git, ".."), 0o700),
+  "permissions of a content of Git LFS": (_path, git) => chmodSync(join(git, stored), 0o644),
   "a stored content of Git LFS that is missing": (_path, git) => rmSync(join(git, stored)),
   "another file with the contents of Git LFS": (_path, git) => writeFileSync(join(git, "lfs/objects/x"), ""),
   "contents of Git LFS where there are none": (_path, git) =>

@@ -103,7 +103,9 @@ async function reuse(making: Making, bin: TrashBin, comparedBefore: boolean): Pr
     correctModes(path, compared.comparison.directories);
     return compared;
   });
-  bin.takeInside(comparison.strangers.map((stranger) => toFsPath(`${root}/${stranger}`)));
+  const strangers = comparison.strangers.map((stranger) => toFsPath(`${root}/${stranger}`));
+  // since they were compared some may have been kept for the next holder
+  bin.takeInside(asHolder(() => strangers.filter((place) => lstatSync(place, { throwIfNoEntry: false }))));
   asHolder(() => {
     for (const submodule of comparison.missingSubmodules)
       mkdirSync(toFsPath(`${root}/${submodule}`), { recursive: true });

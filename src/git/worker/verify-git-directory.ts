@@ -10,7 +10,7 @@ import { dirname, join } from "node:path";
 import type { VerifyWorkspaceRequest } from "../../ports/git-engine.js";
 import type { Findings } from "./findings.js";
 import { expectedConfig } from "./verify-config.js";
-import { makingIn } from "./verify-files.js";
+import { type Making, makingIn } from "./verify-files.js";
 import type { ClonedRefs } from "./verify-refs.js";
 
 const origin = "refs/remotes/origin/";
@@ -21,7 +21,7 @@ const description = "Unnamed repository; edit this file 'description' to name th
 const alwaysThere = ["hooks", "info", "objects", "refs", "refs/heads", "refs/tags"];
 
 /** What a file is to say: its text, its bytes, or a rule. */
-type Content = string | Buffer | ((text: string) => boolean);
+export type Content = string | Buffer | ((text: string) => boolean);
 
 export function verifyGitDirectory(
   request: VerifyWorkspaceRequest,
@@ -29,10 +29,17 @@ export function verifyGitDirectory(
   index: Buffer | undefined,
   findings: Findings,
 ): void {
-  const git = join(request.path, ".git");
-  const making = makingIn(request.path);
   const add = (name: string, fault: string): void => findings.add(`.git${name && `/${name}`}: ${fault}`);
-  const files = expectedFiles(request, refs, index);
+  verifyNames(join(request.path, ".git"), makingIn(request.path), expectedFiles(request, refs, index), add);
+}
+
+/** Finds what a git directory has else than `files`, or lacks. Those of submodules, objects and `lfs` are others' to judge. */
+export function verifyNames(
+  git: string,
+  making: Making,
+  files: Map<string, Content>,
+  add: (name: string, fault: string) => void,
+): void {
   const directories = new Set(alwaysThere);
   for (const name of files.keys()) {
     for (let above = dirname(name); above !== "."; above = dirname(above)) directories.add(above);
@@ -82,26 +89,34 @@ function expectedFiles(
 ): Map<string, Content> {
   const { target, branch } = request;
   const head = branch ? `refs/heads/${branch}` : target.head;
-  const isComment = (text: string): boolean => /^(#[^\n]*\n)*$/.test(text);
   const tracking = branch ? refs.refs.has(`${origin}${branch}`) : target.tracking && head !== "";
   const files = new Map<string, Content>([
     ["HEAD", head === "" ? `${target.commit}\n` : `ref: ${head}\n`],
     ["config", expectedConfig(request, tracking ? head : undefined)],
-    ["description", description],
-    ["info/exclude", isComment],
-    ["hooks/README.sample", isComment],
+    ...filesOfAnyClone(refs, request.origin),
   ]);
-  if (refs.text !== undefined) files.set("packed-refs", refs.text);
   if (index) files.set("index", index);
-  const log = (id: string | undefined) => (text: string) => isCloneLog(text, id ?? "", request.origin);
-  if (refs.head !== undefined) {
-    files.set(`${origin}HEAD`, `ref: ${refs.head}\n`);
-    files.set(`logs/${origin}HEAD`, log(refs.refs.get(refs.head)?.id));
-  }
+  const log = (id: string) => (text: string) => isCloneLog(text, id, request.origin);
   if (target.commit === "") return files;
   files.set("logs/HEAD", log(target.commit));
   if (head === "") return files;
   return files.set(head, `${target.commit}\n`).set(`logs/${head}`, log(target.commit));
+}
+
+/** What does not depend on what is checked out. */
+export function filesOfAnyClone(refs: ClonedRefs, url: string): [string, Content][] {
+  const isComment = (text: string): boolean => /^(#[^\n]*\n)*$/.test(text);
+  const files: [string, Content][] = [
+    ["description", description],
+    ["info/exclude", isComment],
+    ["hooks/README.sample", isComment],
+  ];
+  if (refs.text !== undefined) files.push(["packed-refs", refs.text]);
+  if (refs.head === undefined) return files;
+  const id = refs.refs.get(refs.head)?.id ?? "";
+  files.push([`${origin}HEAD`, `ref: ${refs.head}\n`]);
+  files.push([`logs/${origin}HEAD`, (text) => isCloneLog(text, id, url)]);
+  return files;
 }
 
 function isRight(path: string, stat: Stats, content: Content): boolean {
@@ -111,7 +126,7 @@ function isRight(path: string, stat: Stats, content: Content): boolean {
 }
 
 /** One line, of a clone. */
-function isCloneLog(text: string, id: string, url: string): boolean {
+export function isCloneLog(text: string, id: string, url: string): boolean {
   const [line = "", ...rest] = text.split("\n");
   const [entry = "", ...message] = line.split("\t");
   if (rest.join("\n") !== "" || !text.endsWith("\n") || message.join("\t") !== `clone: from ${url}`) return false;

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { Findings } from "./findings.js";
 import { holderUid } from "./holder.js";
 import { lfsFilesOf } from "./lfs-checkout.js";
+import type { LfsFile } from "./lfs-files.js";
 import { fileDigest, lfsPath, storeName } from "./lfs-store.js";
 
 export interface LfsExpectation {
@@ -16,14 +17,19 @@ export interface LfsExpectation {
   readonly lfs?: boolean;
 }
 
-/** By byte path: the SHA-256 of what is to be there. Looks at `lfs` of the git directory on the way. */
+/** By byte path: the SHA-256 of what is to be there. Looks at `lfs` of the git directory, where there is one, on the way. */
 export function verifyLfs(
-  git: string,
+  git: string | undefined,
   { mirror, commit, lfs }: LfsExpectation,
   deep: boolean,
   findings: Pick<Findings, "add">,
 ): ReadonlyMap<string, string> {
   const files = lfs ? lfsFilesOf(mirror, commit) : [];
+  if (git !== undefined) verifyStore(git, files, deep, findings);
+  return new Map(files.map(({ path, oid }) => [path, oid]));
+}
+
+function verifyStore(git: string, files: readonly LfsFile[], deep: boolean, findings: Pick<Findings, "add">): void {
   const sizes = new Map(files.map(({ oid, size }) => [oid, size]));
   const store = join(git, storeName);
   const seen = new Set<string>();
@@ -49,5 +55,4 @@ export function verifyLfs(
     }
   }
   for (const oid of sizes.keys()) if (!seen.has(oid)) findings.add(`.git/${storeName}/${oid}: is missing`);
-  return new Map(files.map(({ path, oid }) => [path, oid]));
 }

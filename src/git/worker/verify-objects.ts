@@ -8,15 +8,19 @@ import { join } from "node:path";
 import type { ObjectStorage } from "../../domain/repository.js";
 import type { Findings } from "./findings.js";
 import { asHolder } from "./holder.js";
+import type { IndexFile } from "./index-file.js";
 import { Inside } from "./inside.js";
 import { isSound } from "./object-checksum.js";
 import { ObjectStore } from "./object-store.js";
 import { makingIn } from "./verify-files.js";
+import type { ClonedRefs } from "./verify-refs.js";
 
 const packName = /^pack-[0-9a-f]{40}\.(pack|idx)$/;
 
 export interface ObjectsRequest {
   readonly workspace: string;
+  /** The objects directory in it. */
+  readonly objects: string;
   /** The mirror's objects directory. */
   readonly mirror: string;
   readonly storage: ObjectStorage;
@@ -26,9 +30,8 @@ export interface ObjectsRequest {
 }
 
 /** Answers whether a file that is the mirror's own was found to be damaged. */
-export function verifyObjects(request: ObjectsRequest, findings: Findings): boolean {
-  const { workspace, storage, deep } = request;
-  const objects = join(workspace, ".git", "objects");
+export function verifyObjects(request: ObjectsRequest, findings: Pick<Findings, "add">): boolean {
+  const { workspace, objects, storage, deep } = request;
   const making = asHolder(() => makingIn(workspace));
   const add = (name: string, fault: string): void => findings.add(`.git/objects${name && `/${name}`}: ${fault}`);
   const mine = objectFiles(request.mirror, () => {});
@@ -88,4 +91,15 @@ function faultOf(now: Stats, own: Stats, storage: ObjectStorage): string | undef
 function hasAll(store: ObjectStore, ids: Iterable<string>): boolean {
   for (const id of ids) if (!store.has(id)) return false;
   return true;
+}
+
+/** `index`: of the files whose contents are to be there as well. */
+export function* neededIds(commit: string, { refs }: ClonedRefs, index: IndexFile | undefined): Generator<string> {
+  const submodule = 0o160000;
+  if (commit !== "") yield commit;
+  for (const { id, peeled } of refs.values()) {
+    yield id;
+    if (peeled !== undefined) yield peeled;
+  }
+  for (let at = 0; at < (index?.length ?? 0); at++) if (index?.mode(at) !== submodule) yield index?.id(at) as string;
 }

@@ -20,8 +20,8 @@ export interface ClonedRefs {
   readonly head: string | undefined;
 }
 
-/** What is to be there. */
-export function clonedRefs(path: string, mirror: string, table: RefTable, findings: Findings): ClonedRefs {
+/** What is to be in a git directory. */
+export function clonedRefs(git: string, mirror: string, table: RefTable, findings: Pick<Findings, "add">): ClonedRefs {
   const refs = new Map<string, Ref>();
   for (const [name, ref] of table.refs) {
     const place = name.replace(/^refs\/heads\//, origin);
@@ -30,17 +30,17 @@ export function clonedRefs(path: string, mirror: string, table: RefTable, findin
   const named = table.head.replace(/^refs\/heads\//, origin);
   const head = named !== table.head && refs.has(named) ? named : undefined;
   const now = { text: refs.size === 0 ? undefined : textOf(refs), refs, head };
-  const found = readFile(join(path, ".git", "packed-refs"));
+  const found = readFile(join(git, "packed-refs"));
   if (found?.text === now.text || isOlder(mirror, found?.changedMs)) return now;
-  return olderRefs(path, found?.text, findings) ?? now;
+  return olderRefs(git, found?.text, findings) ?? now;
 }
 
 /** Those of a mirror as it was before, as far as they can be judged. */
-function olderRefs(path: string, text: string | undefined, findings: Findings): ClonedRefs | undefined {
+function olderRefs(git: string, text: string | undefined, findings: Pick<Findings, "add">): ClonedRefs | undefined {
   const refs = text === undefined ? new Map<string, Ref>() : parsePacked(text);
   if (![...refs.keys()].every((name) => isRefName(name) && isCloned(name))) return undefined;
   if (text !== undefined && text !== textOf(refs)) return undefined;
-  const told = readFile(join(path, ".git", `${origin}HEAD`))?.text;
+  const told = readFile(join(git, `${origin}HEAD`))?.text;
   const head = told === undefined ? undefined : told.replace(/^ref: /, "").trimEnd();
   if (head !== undefined && !refs.has(head)) findings.add(`.git/${origin}HEAD: names no branch`);
   return { text, refs, head };

@@ -6,9 +6,9 @@
  * 1. What is to be there comes from the request and from the mirrors' commits; the trusted indexes must add up to them.
  * 2. Below `.git/modules` nothing else is: every entry is a git directory of the request, or on the way to one.
  */
-import { lstatSync, readdirSync, readFileSync, type Stats } from "node:fs";
+import { lstatSync, readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import type { SubmoduleTarget } from "../../ports/git-engine.js";
+import type { SubmoduleTarget, VerifyWorkspaceRequest } from "../../ports/git-engine.js";
 import { toBytePath } from "./byte-path.js";
 import type { Findings } from "./findings.js";
 import { parseCommit } from "./git-object.js";
@@ -16,74 +16,69 @@ import { asHolder } from "./holder.js";
 import { IndexFile } from "./index-file.js";
 import { treeOfIndex } from "./index-tree.js";
 import { ObjectStore } from "./object-store.js";
+import { readRefs } from "./refs.js";
 import type { KnownModule } from "./trusted-modules.js";
-import { inQuotes, submoduleSettings } from "./verify-config.js";
+import { expectedConfig, inQuotes, submoduleSettings } from "./verify-config.js";
 import { verifyContent } from "./verify-content.js";
 import { makingIn, verifyFiles } from "./verify-files.js";
+import { type Content, filesOfAnyClone, isCloneLog, verifyNames } from "./verify-git-directory.js";
 import { verifyLfs } from "./verify-lfs.js";
+import { neededIds, verifyObjects } from "./verify-objects.js";
+import { type ClonedRefs, clonedRefs } from "./verify-refs.js";
 
 const origin = "refs/remotes/origin/";
-const directories = /^(hooks|info|logs|logs\/refs|objects|refs|objects\/(info|pack|[0-9a-f]{2})|(logs\/)?refs\/.+)$/;
-const objects = /^objects\/([0-9a-f]{2}\/[0-9a-f]{38}|pack\/pack-[0-9a-f]{40}\.(pack|idx))$/;
-/** Of a file whose content is told by a rule. */
-const mostBytes = 1 << 16;
-const settings =
-  /^(\[(core|user|remote "origin"|branch ".+")\]|\t(bare = false|repositoryformatversion = 0|filemode = true|logallrefupdates = true|fetch = \+refs\/heads\/\*:refs\/remotes\/origin\/\*|remote = origin|merge = .+|name = .+|email = .+)|)$/;
 
 /** Byte paths of submodules that are to be filled, in their superproject. */
 export function filledSubmodules(submodules: readonly SubmoduleTarget[] = []): ReadonlySet<string> {
   return new Set(submodules.filter(({ update }) => update !== "none").map(({ path }) => toBytePath(path)));
 }
 
-interface Place {
-  /** The workspace. */
-  readonly root: string;
-  /** An absent directory. */
-  readonly scratch: string;
-  readonly deep: boolean;
-}
-
-/** What is left to be compared of a submodule. */
-interface Unproven {
+/** What is left to be proven of a submodule, when the holder's rights are no longer needed. */
+interface Module {
   readonly place: string;
+  readonly git: string;
   readonly submodule: SubmoduleTarget;
   readonly index: IndexFile;
-  readonly positions: readonly number[];
+  readonly indexBytes: Buffer;
+  /** Positions of files whose bytes are to be compared. */
+  readonly unproven: readonly number[];
   readonly lfs: ReadonlyMap<string, string>;
-  readonly findings: Pick<Findings, "add">;
+  readonly findings: Prefixed;
 }
 
-/** Answers how many files were compared. */
+/** Answers how many files were compared. `scratch`: an absent directory. */
 export async function verifySubmodules(
-  place: Place,
-  submodules: readonly SubmoduleTarget[] | undefined,
+  request: VerifyWorkspaceRequest,
+  scratch: string,
   known: readonly KnownModule[],
   findings: Findings,
 ): Promise<number> {
-  const modules = asHolder(() => verifyPlaces(place, submodules, known, findings));
+  const modules = asHolder(() => verifyPlaces(request, known, findings));
   let files = 0;
-  for (const { place: path, submodule, index, positions, lfs, findings: inner } of modules) {
+  for (const module of modules) {
+    const { place: path, submodule, index, unproven, lfs } = module;
     files += index.length;
     const objectsPath = join(submodule.mirror, "objects");
     const store = ObjectStore.of(objectsPath);
     try {
-      const content = { path, commit: submodule.commit, objectsPath, objects: store, scratch: place.scratch, lfs };
-      await verifyContent(content, index, positions, inner);
+      const content = { path, commit: submodule.commit, objectsPath, objects: store, scratch, lfs };
+      await verifyContent(content, index, unproven, module.findings);
     } finally {
       store.close();
     }
+    if (lstatSync(module.git, { throwIfNoEntry: false })?.isDirectory()) verifyModule(request, module);
+    else module.findings.add("its git directory is missing");
   }
   return files;
 }
 
 function verifyPlaces(
-  { root, deep }: Place,
-  submodules: readonly SubmoduleTarget[] | undefined,
+  { path: root, target, deep }: VerifyWorkspaceRequest,
   known: readonly KnownModule[],
   findings: Findings,
-): Unproven[] {
-  const found: Unproven[] = [];
-  const gits = new Map<string, (name: string) => ((bytes: Buffer) => boolean) | undefined>();
+): Module[] {
+  const found: Module[] = [];
+  const gits = new Set<string>();
   const verify = (work: string, git: string, list: readonly SubmoduleTarget[]): void => {
     for (const submodule of list) {
       if (submodule.update === "none") continue;
@@ -102,20 +97,68 @@ function verifyPlaces(
         continue;
       }
       const inner = new Prefixed(findings, path);
-      const filled = filledSubmodules(submodule.submodules);
-      const lfs = verifyLfs(join(root, directory), submodule, deep, inner);
-      const trust = { trustedMs: trusted.writtenMs, deep, submodules: filled };
-      const positions = verifyFiles(place, index, trust, inner);
-      found.push({ place, submodule, index, positions, lfs, findings: inner });
-      verifyPointer(join(place, ".git"), relative(place, join(root, directory)), inner);
-      const worktree = relative(join(root, directory), place);
-      gits.set(directory, (name) => judge(name, submodule, trusted.bytes, worktree));
+      const own = join(root, directory);
+      const isGit = lstatSync(own, { throwIfNoEntry: false })?.isDirectory() ?? false;
+      const lfs = verifyLfs(isGit ? own : undefined, submodule, deep, inner);
+      const trust = { trustedMs: trusted.writtenMs, deep, submodules: filledSubmodules(submodule.submodules) };
+      const unproven = verifyFiles(place, index, trust, inner);
+      verifyPointer(join(place, ".git"), relative(place, own), inner);
+      found.push({ place, git: own, submodule, index, indexBytes: trusted.bytes, unproven, lfs, findings: inner });
+      gits.add(directory);
       verify(path, directory, submodule.submodules);
     }
   };
-  verify("", ".git", submodules ?? []);
+  verify("", ".git", target.submodules ?? []);
   verifyModules(root, gits, findings);
   return found;
+}
+
+/** Its git directory. */
+function verifyModule(request: VerifyWorkspaceRequest, module: Module): void {
+  const { git, submodule, index, findings } = module;
+  const refs = clonedRefs(git, submodule.mirror, readRefs(submodule.mirror), findings);
+  const add = (name: string, fault: string): void => findings.add(`git directory${name && `: ${name}`}: ${fault}`);
+  const files = expectedFiles(request, module, refs);
+  asHolder(() => verifyNames(git, makingIn(request.path), files, add));
+  const objects = join(git, "objects");
+  if (!lstatSync(objects, { throwIfNoEntry: false })?.isDirectory()) return;
+  const needed = () => neededIds(submodule.commit, refs, request.deep ? index : undefined);
+  const storage = request.objectStorage ?? "AUTO";
+  const mirror = join(submodule.mirror, "objects");
+  verifyObjects({ workspace: request.path, objects, mirror, storage, deep: request.deep, needed }, findings);
+}
+
+/** The branch of the upstream's HEAD stays at its tip; HEAD itself is taken to the commit from there. */
+function expectedFiles(
+  request: VerifyWorkspaceRequest,
+  { git, place, submodule, indexBytes }: Module,
+  refs: ClonedRefs,
+): Map<string, Content> {
+  const { commit, url } = submodule;
+  const branch = refs.head?.slice(origin.length);
+  const { submodules: _, ...target } = request.target;
+  const follows = branch === undefined ? undefined : `refs/heads/${branch}`;
+  const config = expectedConfig({ ...request, origin: url, target }, follows);
+  const worktree = `[core]\n\tworktree = ${inQuotes(relative(git, place))}\n`;
+  const files = new Map<string, Content>([
+    ["HEAD", `${commit}\n`],
+    ["config", config + worktree + submoduleSettings(submodule.submodules, true)],
+    ["index", indexBytes],
+    ...filesOfAnyClone(refs, url),
+  ]);
+  const tip = refs.refs.get(refs.head ?? "")?.id;
+  if (branch === undefined || tip === undefined) return files.set("logs/HEAD", (text) => isCloneLog(text, commit, url));
+  const moved = `\tcheckout: moving from ${branch} to ${commit}\n`;
+  files.set("logs/HEAD", (text) => {
+    const end = text.indexOf("\n") + 1;
+    const second = text.slice(end);
+    const isMove =
+      second.startsWith(`${tip} ${commit} `) && second.endsWith(moved) && !second.slice(0, -1).includes("\n");
+    return isCloneLog(text.slice(0, end), tip, url) && isMove;
+  });
+  return files
+    .set(`refs/heads/${branch}`, `${tip}\n`)
+    .set(`logs/refs/heads/${branch}`, (text) => isCloneLog(text, tip, url));
 }
 
 /** Tells findings of a submodule with its path. */
@@ -149,14 +192,10 @@ function verifyPointer(file: string, target: string, findings: Pick<Findings, "a
 }
 
 /** Invariant 2. */
-function verifyModules(
-  root: string,
-  gits: ReadonlyMap<string, (name: string) => ((bytes: Buffer) => boolean) | undefined>,
-  findings: Findings,
-): void {
+function verifyModules(root: string, gits: ReadonlySet<string>, findings: Findings): void {
   const top = ".git/modules";
   const onTheWay = new Set<string>();
-  for (const git of gits.keys()) {
+  for (const git of gits) {
     for (let at = git; at.length >= top.length; at = at.slice(0, at.lastIndexOf("/"))) onTheWay.add(at);
   }
   const there = lstatSync(join(root, top), { throwIfNoEntry: false });
@@ -164,87 +203,18 @@ function verifyModules(
     if (there) findings.add(`${top}: is not of a clone`);
     return;
   }
-  const making = makingIn(root);
-  const isOwned = ({ uid, gid }: Stats): boolean => uid === making.uid && gid === making.gid;
-  const judgeDirectory = (path: string): void => {
-    const stat = lstatSync(join(root, path));
-    if ((stat.mode & 0o7777) !== making.mode || !isOwned(stat)) findings.add(`${path}: has other permissions`);
-  };
-  if (there?.isDirectory()) judgeDirectory(top);
-  else return findings.add(`${top}: is no directory`);
-  const pending: { readonly at: string; readonly git: string | undefined }[] = [{ at: top, git: undefined }];
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    const { at, git } = next;
+  if (!there?.isDirectory()) return findings.add(`${top}: is no directory`);
+  const { mode, uid, gid } = makingIn(root);
+  const pending = [top];
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    const stat = lstatSync(join(root, at));
+    if ((stat.mode & 0o7777) !== mode) findings.add(`${at}: a directory with other permissions`);
+    else if (stat.uid !== uid || stat.gid !== gid) findings.add(`${at}: belongs to another user`);
     for (const entry of readdirSync(join(root, at), { withFileTypes: true })) {
       const path = `${at}/${entry.name}`;
-      if (onTheWay.has(path) && entry.isDirectory()) {
-        judgeDirectory(path);
-        pending.push({ at: path, git: gits.has(path) ? path : undefined });
-        continue;
-      }
-      const name = git === undefined ? undefined : path.slice(git.length + 1);
-      if (name === "lfs" && entry.isDirectory()) continue;
-      if (name !== undefined && entry.isDirectory() && directories.test(name)) {
-        judgeDirectory(path);
-        pending.push({ at: path, git });
-      } else if (name === undefined || !entry.isFile()) findings.add(`${path}: is not of a clone`);
-      else if (!objects.test(name)) {
-        const isRight = gits.get(git as string)?.(name);
-        const stat = lstatSync(join(root, path));
-        const permissions = (name.startsWith("hooks/") ? 0o777 : 0o666) & ~making.umask;
-        if (!isRight) findings.add(`${path}: is not of a clone`);
-        else if ((stat.mode & 0o7777) !== permissions || !isOwned(stat) || stat.nlink !== 1) {
-          findings.add(`${path}: has other permissions`);
-        } else if (stat.size > mostBytes && name !== "index" && name !== "packed-refs")
-          findings.add(`${path}: content`);
-        else if (!isRight(readFileSync(join(root, path)))) findings.add(`${path}: content`);
-      }
+      if (onTheWay.has(path) && entry.isDirectory()) pending.push(path);
+      // the rest of a git directory is judged by what is in it
+      else if (!gits.has(at) || entry.name === "modules") findings.add(`${path}: is not of a clone`);
     }
   }
-}
-
-/** What a file of a submodule's git directory may say; undefined for one that must not be there. */
-function judge(
-  name: string,
-  { commit, url, submodules }: SubmoduleTarget,
-  index: Buffer,
-  worktree: string,
-): ((bytes: Buffer) => boolean) | undefined {
-  switch (name) {
-    case "HEAD":
-      return (bytes) => bytes.toString() === `${commit}\n`;
-    case "index":
-      return (bytes) => bytes.equals(index);
-    case "config": {
-      const end = `[core]\n\tworktree = ${inQuotes(worktree)}\n${submoduleSettings(submodules, true)}`;
-      return (bytes) => isClones(bytes.toString(), end, url);
-    }
-    case "packed-refs":
-      return (bytes) =>
-        bytes
-          .toString()
-          .split("\n")
-          .every((line) => /^($|# |\^[0-9a-f]{40}$|[0-9a-f]{40} refs\/(?:remotes\/origin|tags)\/.+$)/.test(line));
-    case "info/exclude":
-      return (bytes) => /^((#.*)?\n)*$/.test(bytes.toString());
-    case "description":
-    case "hooks/README.sample":
-      return () => true;
-    case `${origin}HEAD`:
-      return (bytes) => bytes.toString().startsWith(`ref: ${origin}`);
-  }
-  if (/^refs\/heads\/.+/.test(name)) return (bytes) => /^[0-9a-f]{40}\n$/.test(bytes.toString());
-  if (name === "logs/HEAD") return (bytes) => bytes.toString().split("\n").length <= 3;
-  if (name === `logs/${origin}HEAD` || /^logs\/refs\/heads\/.+/.test(name)) {
-    return (bytes) => bytes.toString().split("\n").length === 2;
-  }
-  return undefined;
-}
-
-function isClones(config: string, end: string, url: string): boolean {
-  if (!config.endsWith(end)) return false;
-  const lines = config.slice(0, -end.length).split("\n");
-  const urls = lines.filter((line) => line.startsWith("\turl"));
-  const rest = lines.filter((line) => !line.startsWith("\turl"));
-  return urls.join("\n") === `\turl = ${inQuotes(url)}` && rest.every((line) => settings.test(line));
 }

@@ -25,8 +25,8 @@ import { verifyContent } from "./verify-content.js";
 import { verifyFiles } from "./verify-files.js";
 import { verifyGitDirectory } from "./verify-git-directory.js";
 import { verifyLfs } from "./verify-lfs.js";
-import { verifyObjects } from "./verify-objects.js";
-import { type ClonedRefs, clonedRefs } from "./verify-refs.js";
+import { neededIds, verifyObjects } from "./verify-objects.js";
+import { clonedRefs } from "./verify-refs.js";
 import { filledSubmodules, verifySubmodules } from "./verify-submodules.js";
 
 export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<Verification> {
@@ -52,12 +52,15 @@ export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<
       const trust = { trustedMs: trusted?.writtenMs ?? 0, deep, submodules };
       const { commit } = target;
       const contents = { mirror, commit, ...(target.lfs && { lfs: true }) };
-      const lfs = asHolder(() => verifyLfs(join(path, ".git"), contents, deep, findings));
+      const git = join(path, ".git");
+      // where it is none, that is found below
+      const isGit = lstatSync(git, { throwIfNoEntry: false })?.isDirectory() ?? false;
+      const lfs = asHolder(() => verifyLfs(isGit ? git : undefined, contents, deep, findings));
       const unproven = asHolder(() => verifyFiles(path, index, trust, findings));
       const scratch = path + beside.verified;
       await verifyContent({ path, commit, objectsPath, objects, scratch, lfs }, index, unproven, findings);
       const known = readTrustedModules(request.trustedIndex, commit);
-      files += await verifySubmodules({ root: path, scratch, deep }, target.submodules, known, findings);
+      if (isGit) files += await verifySubmodules(request, scratch, known, findings);
       isDamaged = verifyGit(request, index, trusted, findings) || isDamaged;
     } catch (error) {
       findings.add(`cannot be examined (${error instanceof Error ? error.message : error})`);
@@ -88,20 +91,11 @@ function verifyGit(
     findings.add(".git: is no directory");
     return false;
   }
-  const refs = clonedRefs(path, mirror, readRefs(mirror), findings);
+  const refs = clonedRefs(git, mirror, readRefs(mirror), findings);
   asHolder(() => verifyGitDirectory(request, refs, trusted?.bytes, findings));
   if (!lstatSync(join(git, "objects"), { throwIfNoEntry: false })?.isDirectory()) return false;
   const storage = request.objectStorage ?? "AUTO";
   const needed = () => neededIds(target.commit, refs, deep ? index : undefined);
-  return verifyObjects({ workspace: path, mirror: join(mirror, "objects"), storage, deep, needed }, findings);
-}
-
-function* neededIds(commit: string, { refs }: ClonedRefs, index: IndexFile | undefined): Generator<string> {
-  const submodule = 0o160000;
-  if (commit !== "") yield commit;
-  for (const { id, peeled } of refs.values()) {
-    yield id;
-    if (peeled !== undefined) yield peeled;
-  }
-  for (let at = 0; at < (index?.length ?? 0); at++) if (index?.mode(at) !== submodule) yield index?.id(at) as string;
+  const objects = join(git, "objects");
+  return verifyObjects({ workspace: path, objects, mirror: join(mirror, "objects"), storage, deep, needed }, findings);
 }

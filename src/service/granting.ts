@@ -23,7 +23,14 @@ import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Dependencies } from "./dependencies.js";
-import { BrokenBinding, bindingElsewhere, bindingInUse, type Granted, type Handover } from "./handover.js";
+import {
+  BrokenBinding,
+  bindingElsewhere,
+  bindingInUse,
+  type Granted,
+  type Handover,
+  NothingToRestoreTo,
+} from "./handover.js";
 import type { Mirrors, Wanted } from "./mirrors.js";
 import type { Places } from "./places.js";
 import { poolExhausted, QueueLine } from "./queue-line.js";
@@ -172,13 +179,16 @@ export class Granting {
       this.#granted.set(ticket.ticketId, granted.key);
       this.#tookAhead ||= repository.minIdle > 0;
       try {
+        if (granted.source === "bound" && ticket.spec.restore) throw new NothingToRestoreTo();
         if (lostSalvageId !== "") salvage ??= await this.#deps.salvages.found(lostSalvageId);
         return await this.#deliver(ticket, repository, wanted, target, granted, timings, salvage);
       } catch (error) {
         // what is left of it is salvaged, and brought back to the workspace that takes its place
         if (error instanceof BrokenBinding)
           lostSalvageId = await this.#deps.salvages.expectedOf(granted.key.workspaceId);
-        await this.#deps.board.giveBack(ticket.ticketId, granted.key, "CLEANING");
+        const isAsParked = error instanceof NothingToRestoreTo;
+        await this.#deps.board.giveBack(ticket.ticketId, granted.key, isAsParked ? "PARKED" : "CLEANING");
+        if (isAsParked) throw error.failure;
         this.#deps.log.warn(
           { err: error, workspace: granted.key.workspaceId, attempt },
           "a workspace could not be prepared",

@@ -12,6 +12,7 @@ import type { Grant, GrantOutcome, TicketSpec, Timing } from "../ports/lease-sto
 import type { Logger } from "../ports/logger.js";
 import type { Cleaning } from "./cleaning.js";
 import type { Places } from "./places.js";
+import { fieldInvalid } from "./registry.js";
 import { timed } from "./timed.js";
 
 export type Granted = Extract<GrantOutcome, { kind: "granted" }>;
@@ -33,6 +34,15 @@ export interface Prepared {
 /** A workspace that came back to its binding is no repository any more. */
 export class BrokenBinding extends Error {
   override readonly name = "BrokenBinding";
+}
+
+/** A salvage is restored to a clean workspace, never over what its binding has. */
+export class NothingToRestoreTo extends Error {
+  override readonly name = "NothingToRestoreTo";
+  readonly failure = fieldInvalid({
+    field: "restore_salvage_id",
+    description: "is given for a binding that has a workspace: restore it under another binding, or reset this one",
+  });
 }
 
 export class Handover {

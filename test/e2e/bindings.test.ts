@@ -140,6 +140,26 @@ it("D1 a parked workspace that is no repository any more gives its work to the o
   await release(third, Disposition.CLEAN);
 });
 
+it("D1 G2 a salvage is never restored over what a binding has; a fresh workspace of the binding takes it", async () => {
+  const first = await acquire();
+  await writeFile(join(pathOf(first), "notes.txt"), "mine\n");
+  const { salvage } = await release(first, Disposition.CLEAN);
+  const restoreSalvageId = salvage?.salvageId ?? "";
+  const second = await acquire();
+  await writeFile(join(pathOf(second), "other.txt"), "theirs\n");
+  await release(second);
+  expect(await refusal(acquire({ restoreSalvageId }))).toMatchObject({ reason: "FIELD_INVALID" });
+  const third = await acquire();
+  expect([third.source, readFileSync(join(pathOf(third), "other.txt"), "utf8")]).toEqual([
+    WorkspaceSource.BOUND,
+    "theirs\n",
+  ]);
+  await release(third, Disposition.CLEAN);
+  const fourth = await acquire({ restoreSalvageId });
+  expect(readFileSync(join(pathOf(fourth), "notes.txt"), "utf8")).toBe("mine\n");
+  await release(fourth, Disposition.CLEAN);
+});
+
 it("D4 Reset and Reclaim know bindings and parked workspaces", async () => {
   const first = await acquire();
   await release(first);

@@ -128,7 +128,8 @@ export type AcquireRequest = Message<"leasehold.v1.AcquireRequest"> & {
    * A key of the caller's that brings it back to the same workspace, unique per caller and repository: what was parked
    * under it comes back with its files, HEAD and `.git` as they were, at the same path; only the remote-tracking refs are
    * brought up to date. Otherwise the workspace that is leased becomes the key's. Held by another lease: waits like for a full
-   * pool, else BINDING_IN_USE. On another host than the one asked for: BINDING_ELSEWHERE. At most 256 bytes. Empty: none.
+   * pool, else BINDING_IN_USE. On another host than the one asked for: BINDING_ELSEWHERE. What comes back is not
+   * changed: `branch` and `author` are not applied to it, and `restore_salvage_id` is refused. At most 256 bytes. Empty: none.
    *
    * @generated from field: string binding = 20;
    */

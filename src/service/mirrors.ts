@@ -9,7 +9,7 @@
  * 4. A mirror whose objects were written into is made anew before anything is made from it again.
  * 5. A failed fetch leaves the mirror READY with what it has; only a mirror that could not be made is FAILED.
  */
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as arrived, setTimeout as sleep } from "node:timers/promises";
 import { asFailure, Failure } from "../domain/failure.js";
 import type { Mirror, Repository } from "../domain/repository.js";
 import type { Credentials } from "../ports/credentials.js";
@@ -35,13 +35,13 @@ interface Lane {
   running?: Promise<Mirror> | undefined;
   /** Has not yet. */
   queued?: Promise<Mirror> | undefined;
-  /** When somebody last came to the queued one, by `performance.now()`. */
-  joinTime?: number;
+  /** How many have come to the queued one. */
+  joined?: number;
 }
 
-/** A fetch that follows another one waits until nobody has come for so long: callers of one moment arrive one by one. */
-const gatherMs = 25;
-const mostGatherMs = 250;
+/** A fetch that others wait for, after one that they came too late for, waits until nobody has come for so long: callers of one moment come one by one. */
+const gatherMs = 40;
+const mostGatherMs = 400;
 
 export interface MirrorDependencies {
   readonly repositories: RepositoryStore;
@@ -76,7 +76,7 @@ export class Mirrors {
   fetch(repository: Repository): Promise<Mirror> {
     const lane = this.#lanes.get(repository.id) ?? {};
     this.#lanes.set(repository.id, lane);
-    lane.joinTime = performance.now();
+    lane.joined = (lane.joined ?? 0) + 1;
     if (lane.queued) return lane.queued;
     const before = lane.running?.catch(() => {}).then(() => gathered(lane)) ?? Promise.resolve();
     lane.queued = before.then(() => {
@@ -277,9 +277,12 @@ export class Mirrors {
   }
 }
 
+/** Looks after each pause, when what has arrived meanwhile has been read: a busy process sees its callers late. */
 async function gathered(lane: Lane): Promise<void> {
   const end = performance.now() + mostGatherMs;
-  for (let now = performance.now(); now < end && now - (lane.joinTime ?? 0) < gatherMs; now = performance.now()) {
+  for (let before = -1; lane.joined !== before && performance.now() < end; ) {
+    before = lane.joined ?? 0;
     await sleep(gatherMs);
+    await arrived();
   }
 }

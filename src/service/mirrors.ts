@@ -240,7 +240,7 @@ export class Mirrors {
   }
 
   async #make(repository: Repository): Promise<MirrorRefs> {
-    const { git, places, limits, repositories, wake, log } = this.#deps;
+    const { git, places, limits, repositories, log } = this.#deps;
     log.info({ repository: repository.name }, "making the mirror");
     await repositories.updateMirror(repository.id, { state: "MIRRORING", problem: "", defaultBranch: "", digest: "" });
     const credential = await this.#deps.credentials.forUrl(repository.url, repository.credential);
@@ -259,9 +259,6 @@ export class Mirrors {
     });
     this.#whole.add(repository.id);
     this.#damaged.delete(repository.id);
-    // A version of its own, also where the references are equal: what was made from the old one gets its objects anew.
-    await repositories.updateMirror(repository.id, { ...refs, state: "READY", problem: "", digest: "" });
-    wake.hint();
     return refs;
   }
 

@@ -262,7 +262,9 @@ it("A2 64 Acquires at once ask the upstream at most twice, and get what it had",
   const before = web.asked("fetched");
   const clients = [1, 2, 3, 4].map(() => another());
   const all = await Promise.all(
-    Array.from({ length: 64 }, (_, n) => (clients[n % clients.length] as Client).acquire({ repository: url })),
+    Array.from({ length: 64 }, (_, n) =>
+      (clients[n % clients.length] as Client).acquire({ repository: url, waitMs: 30_000 }),
+    ),
   );
   const asked = web.asked("fetched") - before;
   expect(asked).toBeGreaterThanOrEqual(1);

@@ -34,6 +34,7 @@ it("B2 G2 a server that is killed while it restores a salvage brings all of it b
 }, 600_000);
 
 it("B2 A5 nothing is left of all that", async () => {
+  trial.expectHits();
   await trial.expectSoundDisk();
   expect(await trial.stage.damageAround()).toEqual([]);
 }, 90_000);

@@ -54,10 +54,11 @@ it("B2 G2 a disk that is full for a moment, or read-only, loses nothing", async 
 it("B2 G2 a disk that fails while a holder's git is read does not make its commits look as if they were not there", async () => {
   const reading = cleaning.filter((point) => point.startsWith("salvageWork openSync workspaces/R/W/.git"));
   expect(reading.length).toBeGreaterThan(3);
-  await Promise.all(reading.map((point) => trial.clean(point, "full")));
+  await Promise.all(sample(reading, 6).map((point) => trial.clean(point, "full")));
 }, 600_000);
 
 it("B2 A5 nothing is left of all that", async () => {
+  trial.expectHits();
   await trial.expectSoundDisk();
   expect(await trial.stage.damageAround()).toEqual([]);
 }, 90_000);

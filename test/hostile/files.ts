@@ -167,13 +167,13 @@ for p in ("dir", "src", "."): os.setxattr(p, "system.posix_acl_default", acl)'; 
     script: sh`echo i > immutable; chattr +i immutable`,
     undo: sh`find "$DATA/workspaces" "$DATA/trash" -name immutable -exec chattr -i {} +`,
     needs: `${isRoot} && touch probe && chattr +i probe && chattr -i probe && rm probe`,
-    mayQuarantine: "could not",
+    mayQuarantine: "cannot be changed or removed",
   },
   {
     name: "an append-only directory",
     script: sh`mkdir -p kept; echo i > kept/i; chattr +a kept`,
     undo: sh`find "$DATA/workspaces" "$DATA/trash" -name kept -exec chattr -a {} +`,
     needs: `${isRoot} && touch probe && chattr +i probe && chattr -i probe && rm probe`,
-    mayQuarantine: "could not",
+    mayQuarantine: "cannot be changed or removed",
   },
 ];

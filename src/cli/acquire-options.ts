@@ -25,6 +25,7 @@ export interface LeaseDetails extends DependencyFlags {
   readonly maxStaleness?: number;
   readonly requestId?: string;
   readonly binding?: string;
+  readonly subject?: string;
 }
 
 export function withLease(command: Command): Command {
@@ -56,6 +57,7 @@ export function withLeaseDetails(command: Command): Command {
     .option("--author-email <email>", "user.email in the workspace's git configuration; needs --author-name")
     .option("--max-staleness <duration>", "accept a mirror that asked upstream at most this long ago", parseDuration)
     .option("--binding <key>", "a key of yours: what was parked under it comes back as it was left", nonEmpty)
+    .option("--subject <url>", "the issue or pull request that it is for, on a forge that the server knows", nonEmpty)
     .option("--request-id <id>", "the same id again gets the same lease (default: a new one)", nonEmpty);
 }
 
@@ -76,6 +78,7 @@ export function acquireOptions(options: LeaseOptions, defaultHolder: string): Ac
     maxStalenessMs: options.maxStaleness,
     requestId: options.requestId,
     binding: options.binding,
+    subject: options.subject,
     restoreSalvageId: options.restoreSalvage,
     ...dependencyOptions(options),
     ...(authorName !== undefined && authorEmail !== undefined && { author: { name: authorName, email: authorEmail } }),

@@ -32,12 +32,12 @@ export function withConnection(command: Command): Command {
 }
 
 /** Adds those, and how long one call may take. */
-export function withCall(command: Command): Command {
+export function withCall(command: Command, timeoutMs = 30_000): Command {
   return withConnection(command).option(
     "--timeout <duration>",
     "how long to wait for an answer",
     parseDuration,
-    30_000,
+    timeoutMs,
   );
 }
 

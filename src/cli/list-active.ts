@@ -19,6 +19,7 @@ interface ListFlags extends CallOptions, OutputOptions {
   readonly workspace?: string;
   readonly lease?: string;
   readonly binding?: string;
+  readonly subject?: string;
   readonly state?: (keyof typeof WorkspaceState)[];
   readonly all?: boolean;
 }
@@ -36,6 +37,7 @@ export function addListActive(program: Command): void {
     .option("--label <key=value>", "only those whose lease has this label; may be repeated", collectLabel)
     .option("--workspace <id>", "only this one")
     .option("--binding <key>", "only those of this binding")
+    .option("--subject <url>", "only those for this issue or pull request")
     .option("--lease <id>", "only the one with this live lease")
     .option(
       "--state <state>",
@@ -47,7 +49,11 @@ export function addListActive(program: Command): void {
       await withClient(options, async (client) => {
         const response = await listAll(client, options);
         if (options.output === "json") return printJson(ListActiveResponseSchema, response);
-        const rows = response.workspaces.map(row);
+        // a column for those who use it
+        const hasSubjects = response.workspaces.some(({ lease }) => lease?.subject !== undefined);
+        const rows = response.workspaces.map((workspace) =>
+          hasSubjects ? [...row(workspace), workspace.lease?.subject?.url ?? ""] : row(workspace),
+        );
         const head = [
           "WORKSPACE",
           "REPOSITORY",
@@ -59,6 +65,7 @@ export function addListActive(program: Command): void {
           "COMMIT",
           "HOST",
           "PATH",
+          ...(hasSubjects ? ["SUBJECT"] : []),
         ];
         printTable(head, rows, "no workspaces");
         for (const { workspaceId, problem } of response.workspaces) {
@@ -79,6 +86,7 @@ async function listAll(client: Client, options: ListFlags): Promise<ListActiveRe
     workspaceId: options.workspace ?? "",
     leaseId: options.lease ?? "",
     binding: options.binding ?? "",
+    subject: options.subject ?? "",
     states: states.map((name) => WorkspaceState[name as keyof typeof WorkspaceState]),
     pageSize: 1_000,
   };

@@ -22,6 +22,7 @@ import { addRun } from "./run.js";
 import { addSalvage } from "./salvage.js";
 import { addServe } from "./serve.js";
 import { addSession } from "./session.js";
+import { addSweep } from "./sweep.js";
 import { addToken } from "./token.js";
 import { addWatch } from "./watch.js";
 
@@ -65,6 +66,7 @@ async function buildProgram(argv: readonly string[], exit: (code: number) => voi
   addWatch(program);
   addSalvage(program);
   addSession(program);
+  addSweep(program);
   addRepository(program);
   addHost(program);
   addToken(program);

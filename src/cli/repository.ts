@@ -30,6 +30,7 @@ interface Settings {
   readonly killStragglers?: boolean;
   readonly salvageIgnored?: readonly string[] | false;
   readonly shareDependencies?: boolean;
+  readonly idleTtl?: number;
 }
 
 type Flags = CallOptions & OutputOptions;
@@ -66,7 +67,8 @@ function withSettings(command: Command): Command {
     )
     .option("--kill-stragglers", "end the processes that still use a workspace when its lease has ended")
     .option("--salvage-ignored <glob>", "ignored files that are salvaged nevertheless; may be repeated", collectText)
-    .option("--share-dependencies", "give dependencies that one caller installed to all callers");
+    .option("--share-dependencies", "give dependencies that one caller installed to all callers")
+    .option("--idle-ttl <duration>", "idle ones above --min-idle go after this long; 0s is never", parseDuration);
 }
 
 function addAdd(group: Command): void {
@@ -170,6 +172,7 @@ function settingsOf(options: Settings): Partial<Omit<Repository, "$typeName" | "
     ...(options.killStragglers !== undefined && { killStragglers: options.killStragglers }),
     ...(options.salvageIgnored !== undefined && { salvageIgnored: [...(options.salvageIgnored || [])] }),
     ...(options.shareDependencies !== undefined && { shareDependencies: options.shareDependencies }),
+    ...(options.idleTtl !== undefined && { idleTtl: durationFromMs(options.idleTtl) }),
   };
 }
 
@@ -233,6 +236,7 @@ function printOne(repository: Repository | undefined, more: readonly (readonly [
     ["stragglers", repository.killStragglers ? "killed" : ""],
     ["ignored salvaged", repository.salvageIgnored.join(" ")],
     ["dependencies", repository.shareDependencies ? "shared" : ""],
+    ["idle ones go", repository.idleTtl === undefined ? "" : `after ${formatDuration(durationMs(repository.idleTtl))}`],
     ["labels", labelText(repository.labels)],
     ["problem", repository.problem],
     ...more,

@@ -151,6 +151,7 @@ function show(session: Session): void {
     ["path", session.path],
     ["lease", session.leaseId],
     ["active", `${ago(session.activeTime)} ago`],
+    ["dropped on", session.dropTime === undefined ? "" : timestampDate(session.dropTime).toISOString()],
     ["labels", labelText(session.labels)],
     ["salvage", session.salvageId],
   ]);

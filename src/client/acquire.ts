@@ -41,6 +41,8 @@ export interface AcquireOptions {
   readonly restoreSalvageId?: string;
   /** A key of yours that brings you back to the same workspace: what was parked under it comes back as it was left. */
   readonly binding?: string;
+  /** URL of the issue or pull request that it is for, on a forge that the server knows. */
+  readonly subject?: string;
   /** Files of the commit that say what is to be installed: paths, globs, or `auto`. Without them, the answer says nothing of dependencies. */
   readonly dependencyManifests?: readonly string[];
   /** What else the dependencies depend on; goes into the fingerprint. Not for secrets. */
@@ -104,6 +106,7 @@ function requestOf(options: AcquireOptions): AcquireRequest {
     ...(options.waitMs !== undefined && { wait: durationFromMs(options.waitMs) }),
     ...(options.maxStalenessMs !== undefined && { maxStaleness: durationFromMs(options.maxStalenessMs) }),
     ...(author && { author }),
+    ...(options.subject && { subject: { url: options.subject } }),
   });
   // What cannot be written at all is the caller's fault and is not tried again.
   toBinary(AcquireRequestSchema, request);

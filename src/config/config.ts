@@ -13,7 +13,8 @@ import type { Forge } from "../domain/subject.js";
 import { type ConfigFile, readConfigFile } from "./config-file.js";
 import type { CredentialConfig } from "./credentials.js";
 import type { ListenAddress } from "./listen-address.js";
-import { type Setting, type SettingName, type SettingValues, settings } from "./settings.js";
+import type { Setting } from "./setting.js";
+import { type SettingName, type SettingValues, settings } from "./settings.js";
 
 export interface Config {
   /** The file that was read, if any. */
@@ -40,6 +41,13 @@ export interface Config {
   readonly eventRetentionMs: number;
   readonly upstreamTimeoutMs: number;
   readonly firstCloneTimeoutMs: number;
+  /** `intervalMs` 0: no sweep by itself. */
+  readonly sweeper: {
+    readonly intervalMs: number;
+    readonly graceMs: number;
+    readonly maxAgeMs: number;
+    readonly orphanAgeMs: number;
+  };
   readonly logLevel: SettingValues["logLevel"];
   readonly logFormat: SettingValues["logFormat"];
 }
@@ -173,7 +181,8 @@ function faultsTogether({ ttlMinMs, ttlDefaultMs, ttlMaxMs }: SettingValues): st
 }
 
 function complete(values: SettingValues, file: ConfigFile, cwd: string): Config {
-  const { ttlMinMs, ttlMaxMs, ttlDefaultMs, listen, ...rest } = values;
+  const { ttlMinMs, ttlMaxMs, ttlDefaultMs, listen, ...others } = values;
+  const { sweeperIntervalMs, sweeperGraceMs, sweeperMaxAgeMs, sweeperOrphanAgeMs, ...rest } = others;
   return {
     ...rest,
     file: file.path,
@@ -187,6 +196,12 @@ function complete(values: SettingValues, file: ConfigFile, cwd: string): Config 
     databaseDirectUrl: rest.databaseDirectUrl ?? rest.databaseUrl,
     host: rest.host ?? defaultHost(hostname()),
     tokensFile: rest.tokensFile,
+    sweeper: {
+      intervalMs: sweeperIntervalMs,
+      graceMs: sweeperGraceMs,
+      maxAgeMs: sweeperMaxAgeMs,
+      orphanAgeMs: sweeperOrphanAgeMs,
+    },
     ttl: { min: ttlMinMs, max: ttlMaxMs, default: ttlDefaultMs },
   };
 }

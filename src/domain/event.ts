@@ -32,6 +32,7 @@ export const eventKinds = [
   "REPOSITORY_FAILED",
   "REPOSITORY_REMOVED",
   "MIRROR_CHANGED",
+  "SWEEP_FINISHED",
   "HOST_JOINED",
   "HOST_REMOVED",
 ] as const;
@@ -59,6 +60,8 @@ export interface Event {
   /** Empty but for kinds of sessions. */
   readonly sessionId: string;
   readonly agent: string;
+  /** URL of what its lease or session is about; empty without one. */
+  readonly subject: string;
   readonly detail: string;
   readonly time: Date;
 }

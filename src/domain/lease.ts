@@ -6,7 +6,9 @@
  * 2. It ends once, for one of `leaseEndReasons`.
  */
 
-export const leaseEndReasons = ["RELEASED", "PARKED", "EXPIRED", "RECLAIMED", "RESET", "FAILED"] as const;
+import type { Subject } from "./subject.js";
+
+export const leaseEndReasons = ["RELEASED", "PARKED", "EXPIRED", "RECLAIMED", "RESET", "FORGE_CLOSED", "FAILED"] as const;
 export type LeaseEndReason = (typeof leaseEndReasons)[number];
 
 /** Identifies a lease. */
@@ -32,6 +34,8 @@ export interface Lease extends LeaseKey {
   readonly endReason?: LeaseEndReason;
   /** The caller's key that it was acquired with; empty without one. */
   readonly binding: string;
+  /** What it is about. */
+  readonly subject?: Subject;
 }
 
 export function leaseId(key: LeaseKey): string {

@@ -32,6 +32,8 @@ export interface RepositorySettings {
   readonly salvageIgnored: readonly string[];
   /** Give dependencies that one caller installed to all callers. */
   readonly shareDependencies: boolean;
+  /** Idle workspaces above `minIdle` go after so long, in ms; 0: they stay. */
+  readonly idleTtlMs: number;
 }
 
 export interface Repository extends RepositorySettings {
@@ -95,4 +97,5 @@ export const defaultSettings: Omit<RepositorySettings, "url"> = {
   killStragglers: false,
   salvageIgnored: [],
   shareDependencies: false,
+  idleTtlMs: 0,
 };

@@ -61,6 +61,8 @@ export interface Session {
   readonly version: bigint;
   readonly createTime: Date;
   readonly activeTime: Date;
+  /** When it is dropped for its age, unless something happens in it; unset where it is closed. */
+  readonly dropTime?: Date;
   readonly closeTime?: Date;
   /** What was saved of its last workspace; empty: nothing. */
   readonly salvageId: string;

@@ -12,6 +12,7 @@ import { cpus } from "node:os";
 import { join } from "node:path";
 import type { GitEngine } from "../ports/git-engine.js";
 import { type CallSubject, classify } from "./classify.js";
+import { surveyDirectories } from "./host-directories.js";
 import { MirrorTurns } from "./mirror-turns.js";
 import type { AnswerOf, JobOf, OperationName } from "./protocol.js";
 import { SharedTurns } from "./salvage-turns.js";
@@ -177,6 +178,9 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     removeDependencies: (store, directory) =>
       run(local, "removeDependencies", { store, trash: directory }, { deadlineMs: timeouts.filesMs }),
 
+    survey: surveyDirectories,
+    clearStaging: (staging) => removeForeign(staging, instance),
+
     emptyTrash: (directory) => run(trash, "emptyTrash", directory, { deadlineMs: timeouts.trashMs }),
 
     async close() {
@@ -186,9 +190,8 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
 }
 
 /** Removes what clones of earlier server processes left in the staging directory. */
-async function removeForeign(staging: string, instance: string): Promise<void> {
-  for (const name of await readdir(staging).catch(() => [])) {
-    if (name.startsWith(`${instance}-`)) continue;
-    await rm(join(staging, name), { recursive: true, force: true }).catch(() => {});
-  }
+async function removeForeign(staging: string, instance: string): Promise<number> {
+  const foreign = (await readdir(staging).catch(() => [])).filter((name) => !name.startsWith(`${instance}-`));
+  for (const name of foreign) await rm(join(staging, name), { recursive: true, force: true }).catch(() => {});
+  return foreign.length;
 }

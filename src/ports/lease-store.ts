@@ -11,6 +11,7 @@
 import type { Dependencies, DependencyWish } from "../domain/dependencies.js";
 import type { FailureRecord } from "../domain/failure.js";
 import type { Lease, LeaseEndReason, LeaseKey } from "../domain/lease.js";
+import type { Subject } from "../domain/subject.js";
 import type { Verification } from "../domain/verification.js";
 import type { Disposition, Workspace, WorkspaceResult, WorkspaceState } from "../domain/workspace.js";
 
@@ -25,6 +26,7 @@ export interface TicketSpec {
   readonly author?: { readonly name: string; readonly email: string };
   /** The caller's key for the workspace; empty: none. */
   readonly binding: string;
+  readonly subject?: Subject;
   /** Brings this salvage back to the workspace. */
   readonly restore?: SalvageWish;
   /** `caller`: who may have what was kept. */
@@ -156,6 +158,8 @@ export interface WorkspaceFilter {
   readonly host?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly binding?: string;
+  /** URL of what the lease, or the last one of a parked workspace, is about. */
+  readonly subject?: string;
   readonly workspaceId?: string;
   readonly leaseId?: string;
   readonly states?: readonly WorkspaceState[];

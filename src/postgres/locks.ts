@@ -19,4 +19,4 @@ export const lockClass = {
   binding: 75,
 } as const;
 
-export const singleton = { migrations: 0, publishing: 1, housekeeping: 2, registration: 3 } as const;
+export const singleton = { migrations: 0, publishing: 1, housekeeping: 2, registration: 3, sweeping: 4 } as const;

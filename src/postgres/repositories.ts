@@ -90,7 +90,8 @@ export class PostgresRepositories implements RepositoryStore {
           kill_stragglers = coalesce(${changes.killStragglers ?? null}::bool, kill_stragglers),
           salvage_ignored = case when ${changes.salvageIgnored !== undefined}::bool
                                  then ${this.#sql.json([...(changes.salvageIgnored ?? [])])}::jsonb else salvage_ignored end,
-          share_dependencies = coalesce(${changes.shareDependencies ?? null}::bool, share_dependencies)
+          share_dependencies = coalesce(${changes.shareDependencies ?? null}::bool, share_dependencies),
+          idle_ttl_ms = coalesce(${changes.idleTtlMs ?? null}::bigint, idle_ttl_ms)
          where name = ${name} returning *`,
     );
     return row && toRepository(row);
@@ -250,5 +251,6 @@ function toColumns(settings: RepositorySettings) {
     kill_stragglers: settings.killStragglers,
     salvage_ignored: [...settings.salvageIgnored],
     share_dependencies: settings.shareDependencies,
+    idle_ttl_ms: settings.idleTtlMs,
   };
 }

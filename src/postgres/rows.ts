@@ -2,6 +2,7 @@
 import type { Event, EventKind } from "../domain/event.js";
 import type { Lease, LeaseEndReason } from "../domain/lease.js";
 import type { ObjectStorage, Repository } from "../domain/repository.js";
+import type { Subject } from "../domain/subject.js";
 import type { Workspace, WorkspaceState } from "../domain/workspace.js";
 import type { Grant, Timing } from "../ports/lease-store.js";
 
@@ -28,6 +29,7 @@ export interface LeaseRow {
   lease_binding: string;
   resolved_commit: string;
   lost_salvage: string;
+  lease_subject: Subject | null;
 }
 
 export interface WorkspaceRow {
@@ -64,6 +66,7 @@ export interface RepositoryRow {
   kill_stragglers: boolean;
   salvage_ignored: string[];
   share_dependencies: boolean;
+  idle_ttl_ms: string;
   removing: boolean;
   create_time: Date;
 }
@@ -87,6 +90,7 @@ export interface EventRow {
   binding: string;
   session_id: string | null;
   agent: string;
+  subject: string;
   detail: string;
   event_time: Date;
 }
@@ -117,6 +121,7 @@ export function toLease(row: LeaseRow): Lease {
     remainingMs: row.remaining_ms,
     ttlMs: row.ttl_ms,
     binding: row.lease_binding,
+    ...(row.lease_subject ? { subject: row.lease_subject } : {}),
     ...(row.end_time ? { endTime: row.end_time } : {}),
     ...(row.end_reason ? { endReason: row.end_reason } : {}),
   };
@@ -172,6 +177,7 @@ export function toRepository(row: RepositoryRow): Repository {
     killStragglers: row.kill_stragglers,
     salvageIgnored: row.salvage_ignored,
     shareDependencies: row.share_dependencies,
+    idleTtlMs: Number(row.idle_ttl_ms),
     removing: row.removing,
     createTime: row.create_time,
   };
@@ -198,6 +204,7 @@ export function toEvent(row: EventRow): Event {
     binding: row.binding,
     sessionId: row.session_id === null ? "" : `n${row.session_id}`,
     agent: row.agent,
+    subject: row.subject,
     detail: row.detail,
     time: row.event_time,
   };

@@ -12,6 +12,7 @@ import { joinHost, PostgresOwnership } from "./ownership.js";
 import { PostgresRepositories } from "./repositories.js";
 import { PostgresSalvages } from "./salvages.js";
 import { PostgresSessions } from "./sessions.js";
+import { PostgresSweeps } from "./sweeps.js";
 import { PostgresTickets } from "./tickets.js";
 import { PostgresWake } from "./wake.js";
 import { PostgresWork } from "./work.js";
@@ -52,6 +53,7 @@ export async function openStore(options: StoreOptions) {
       work: new PostgresWork(sql, identity),
       salvages: new PostgresSalvages(sql, identity),
       sessions: new PostgresSessions(sql),
+      sweeps: new PostgresSweeps(sql, identity),
       dependencies: new PostgresDependencies(sql, identity),
       repositories: new PostgresRepositories(sql, identity),
       hosts: new PostgresHosts(sql, identity),

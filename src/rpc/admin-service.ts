@@ -15,6 +15,7 @@ import { callContext } from "./call.js";
 import { fromOverview, toChanges, toSettings } from "./convert-repository.js";
 import { fromSalvage, toSalvageFilter } from "./convert-salvage.js";
 import { fromHost, fromServerInfo } from "./convert-server.js";
+import { fromSwept } from "./convert-sweep.js";
 import { fromVerifyResult } from "./convert-verification.js";
 import { grantPageSize } from "./page-size.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
@@ -43,6 +44,10 @@ export function adminService(administration: Administration): ServiceImpl<typeof
       const input = { repository, host, workspaceIds };
       const results = await administration.verifyWorkspaces(input, callContext(context));
       return { results: results.map(fromVerifyResult) };
+    },
+    sweep: async ({ dryRun }, context) => {
+      const { report, joined } = await administration.sweep(dryRun, callContext(context));
+      return fromSwept(report, joined);
     },
     listSalvages: (request, context) => listSalvages(administration, request, context),
     discardSalvage: async ({ salvageId }, context) => {

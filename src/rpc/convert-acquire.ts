@@ -29,6 +29,7 @@ export function toAcquireInput(request: AcquireRequest): AcquireInput {
     maxStalenessMs: optionalMs(request.maxStaleness) ?? 0,
     branch,
     binding,
+    subject: request.subject?.url ?? "",
     restoreSalvageId,
     ...(dependencies ? { dependencies } : {}),
     ...(author ? { author: { name: author.name, email: author.email } } : {}),

@@ -31,6 +31,7 @@ export function toSettings(message: RepositoryMessage): RepositorySettings {
     killStragglers: message.killStragglers,
     salvageIgnored: message.salvageIgnored,
     shareDependencies: message.shareDependencies,
+    idleTtlMs: optionalMs(message.idleTtl) ?? 0,
   };
 }
 
@@ -47,6 +48,7 @@ const settingNames: Readonly<Record<string, keyof RepositorySettings>> = {
   kill_stragglers: "killStragglers",
   salvage_ignored: "salvageIgnored",
   share_dependencies: "shareDependencies",
+  idle_ttl: "idleTtlMs",
 };
 
 /** The settings that the mask names; its paths have been checked. */
@@ -78,6 +80,7 @@ export function fromOverview({ repository, mirror, counts }: RepositoryOverview)
     shareDependencies: repository.shareDependencies,
     createTime: fromDate(repository.createTime),
   });
+  if (repository.idleTtlMs > 0) message.idleTtl = fromMs(repository.idleTtlMs);
   if (mirror?.fetchTime) message.fetchTime = fromDate(mirror.fetchTime);
   if (mirror?.progress && state === "MIRRORING") setProgress(message, mirror.progress);
   return message;

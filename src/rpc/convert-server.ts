@@ -4,6 +4,7 @@ import { type GetServerInfoResponse, GetServerInfoResponseSchema } from "../../g
 import { type Host as HostMessage, HostSchema } from "../../gen/leasehold/v1/host_pb.js";
 import type { Host } from "../domain/host.js";
 import type { ServerInfo } from "../service/services.js";
+import { fromReport } from "./convert-sweep.js";
 import { fromDate, fromMs } from "./convert-time.js";
 
 export function fromHost(host: Host): HostMessage {
@@ -15,7 +16,7 @@ export function fromHost(host: Host): HostMessage {
 }
 
 export function fromServerInfo(info: ServerInfo): GetServerInfoResponse {
-  return create(GetServerInfoResponseSchema, {
+  const message = create(GetServerInfoResponseSchema, {
     version: info.version,
     host: info.host,
     owner: info.owner,
@@ -30,4 +31,6 @@ export function fromServerInfo(info: ServerInfo): GetServerInfoResponse {
     authentication: info.authentication,
     components: { ...info.components },
   });
+  if (info.lastSweep) message.lastSweep = fromReport(info.lastSweep);
+  return message;
 }

@@ -12,15 +12,13 @@ import {
   type Session as SessionMessage,
   SessionSchema,
   SessionState,
-  SubjectKind,
-  SubjectSchema,
   SubjectState,
 } from "../../gen/leasehold/v1/session_pb.js";
 import type { ListSessionsRequest, UpdateAgentRequest } from "../../gen/leasehold/v1/session_service_pb.js";
 import type { Change, ChangeInput, Session, SessionAgent, SessionState as State } from "../domain/session.js";
-import type { Subject } from "../domain/subject.js";
 import type { SessionFilter } from "../ports/session-store.js";
 import type { UpdateAgentInput } from "../service/sessions.js";
+import { fromSubject } from "./convert-subject.js";
 import { fromDate, optionalMs } from "./convert-time.js";
 
 export function fromSession(session: Session): SessionMessage {
@@ -46,12 +44,9 @@ export function fromSession(session: Session): SessionMessage {
   if (session.subject) message.subject = fromSubject(session.subject);
   if (session.subjectCheckTime) message.subjectCheckTime = fromDate(session.subjectCheckTime);
   if (session.closeReason) message.closeReason = SessionCloseReason[session.closeReason];
+  if (session.dropTime) message.dropTime = fromDate(session.dropTime);
   if (session.closeTime) message.closeTime = fromDate(session.closeTime);
   return message;
-}
-
-function fromSubject({ url, forge, project, kind, number }: Subject) {
-  return create(SubjectSchema, { url, forge, project, kind: SubjectKind[kind], number: BigInt(number) });
 }
 
 export function fromAgent(agent: SessionAgent): SessionAgentMessage {

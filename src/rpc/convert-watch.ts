@@ -116,6 +116,7 @@ export function fromEvent(event: Event): EventMessage {
     binding: event.binding,
     sessionId: event.sessionId,
     agent: event.agent,
+    subject: event.subject,
     eventTime: fromDate(event.time),
   });
   if (event.reason) message.reason = LeaseEndReason[event.reason];

@@ -14,6 +14,7 @@ import {
 import { type Lease, leaseId } from "../domain/lease.js";
 import type { WorkspaceState as State, Workspace, WorkspaceResult } from "../domain/workspace.js";
 import { fromSalvage } from "./convert-salvage.js";
+import { fromSubject } from "./convert-subject.js";
 import { fromDate, fromMs } from "./convert-time.js";
 
 const branchPrefix = "refs/heads/";
@@ -36,6 +37,7 @@ export function fromLease(lease: Lease): LeaseMessage {
     ttl: fromMs(lease.ttlMs),
     binding: lease.binding,
   });
+  if (lease.subject) message.subject = fromSubject(lease.subject);
   if (lease.endTime) message.endTime = fromDate(lease.endTime);
   if (lease.endReason) message.endReason = LeaseEndReason[lease.endReason];
   return message;

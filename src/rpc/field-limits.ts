@@ -16,6 +16,7 @@ import {
   RegisterRepositoryRequestSchema,
   RemoveHostRequestSchema,
   RemoveRepositoryRequestSchema,
+  SweepRequestSchema,
   type UpdateRepositoryRequest,
   UpdateRepositoryRequestSchema,
   VerifyWorkspacesRequestSchema,
@@ -50,7 +51,7 @@ import {
   whole,
 } from "./field-rules.js";
 import { branchFault, revisionFault } from "./git-names.js";
-import { author, limits, pageTokenOf, type RequestLimits } from "./request-limits.js";
+import { author, limits, pageTokenOf, type RequestLimits, subject } from "./request-limits.js";
 import { sessionRequests } from "./session-limits.js";
 
 const maxInt32 = 2_147_483_647;
@@ -75,6 +76,12 @@ const salvageTtl: Rule<Duration | undefined> = (value, path, report) => {
     report(path, "is not 1 s to 3,650 days");
 };
 
+/** 0 is never. */
+const idleTtl: Rule<Duration | undefined> = (value, path, report) => {
+  duration(value, path, report);
+  if ((value?.seconds ?? 0n) > 3650n * 86_400n) report(path, "is above 3,650 days");
+};
+
 /** Rules of the settings that a caller may give, by their proto names. */
 const settings: Readonly<Record<string, (repository: Repository, path: string, report: Report) => void>> = {
   url: (r, path, report) => text({ max: 2048, required: true })(r.url, path, report),
@@ -89,6 +96,7 @@ const settings: Readonly<Record<string, (repository: Repository, path: string, r
   kill_stragglers: any,
   salvage_ignored: (r, path, report) => list({ max: 64, each: salvagedGlob })(r.salvageIgnored, path, report),
   share_dependencies: any,
+  idle_ttl: (r, path, report) => idleTtl(r.idleTtl, path, report),
 };
 
 /** Names of `update_mask`, in the order of the proto's comment. */
@@ -136,6 +144,7 @@ const workspaceRequests = [
       author,
       restoreSalvageId: text({ max: 64 }),
       binding,
+      subject,
       dependencyManifests,
       environment,
       keepPaths,
@@ -168,6 +177,7 @@ const workspaceRequests = [
       workspaceId: name,
       leaseId: name,
       binding,
+      subject: text({ max: 2048 }),
       states: list({ max: 32, each: oneOf(WorkspaceStateSchema, "refused") }),
       pageSize,
       pageToken: any,
@@ -252,6 +262,7 @@ const adminRequests = [
     host: name,
     workspaceIds: list({ max: 1000, each: requiredName }),
   }),
+  limits(SweepRequestSchema, { dryRun: any }),
   limits(DiscardSalvageRequestSchema, { salvageId: requiredName }),
   limits(ListHostsRequestSchema, { pageSize, pageToken: any }, pageTokenOf(ListHostsRequestSchema)),
   limits(RemoveHostRequestSchema, { name: requiredName, force: any }),

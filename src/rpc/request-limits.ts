@@ -1,5 +1,6 @@
 /** Owns the form of one request's limits, and the rules that several requests share. */
 import type { DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
+import type { Subject } from "../../gen/leasehold/v1/subject_pb.js";
 import type { Author } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { type Report, type Rule, text } from "./field-rules.js";
 import { decodePageToken } from "./page-token.js";
@@ -25,6 +26,11 @@ export function pageTokenOf<D extends DescMessage>(desc: D) {
     if (!decodePageToken(desc, message)) report("page_token", "is not of a list with these filters");
   };
 }
+
+/** Whether it is one of a configured forge is the service's to say. */
+export const subject: Rule<Subject | undefined> = (value, path, report) => {
+  if (value) text({ max: 2048 })(value.url, `${path}.url`, report);
+};
 
 export const author: Rule<Author | undefined> = (value, path, report) => {
   if (!value) return;

@@ -6,7 +6,6 @@ import {
   ChangeKind,
   ChangeKindSchema,
   SessionStateSchema,
-  type Subject,
 } from "../../gen/leasehold/v1/session_pb.js";
 import {
   AttachAgentRequestSchema,
@@ -19,7 +18,7 @@ import {
   UpdateAgentRequestSchema,
 } from "../../gen/leasehold/v1/session_service_pb.js";
 import { any, atLeast, duration, labels, list, oneOf, opaque, type Rule, text, whole } from "./field-rules.js";
-import { author, limits, pageTokenOf } from "./request-limits.js";
+import { author, limits, pageTokenOf, subject } from "./request-limits.js";
 
 const name = text({ max: 128 });
 const requiredName = text({ max: 128, required: true });
@@ -29,10 +28,6 @@ const commit = text({
   max: 64,
   fault: (t) => (t === "" || /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(t) ? undefined : "is no full commit id"),
 });
-
-const subject: Rule<Subject | undefined> = (value, path, report) => {
-  if (value) text({ max: 2048 })(value.url, `${path}.url`, report);
-};
 
 /** Relative, inside the workspace, and not git's own. */
 function pathFault(path: string): string | undefined {

@@ -122,6 +122,7 @@ function toFilter({
   workspaceId,
   leaseId,
   binding,
+  subject,
   states,
 }: ListActiveRequest): WorkspaceFilter {
   return {
@@ -132,6 +133,7 @@ function toFilter({
     ...(workspaceId && { workspaceId }),
     ...(leaseId && { leaseId }),
     ...(binding && { binding }),
+    ...(subject && { subject }),
     states: states.length > 0 ? toStates(states) : ["LEASED"],
   };
 }

@@ -15,6 +15,7 @@ import { asFailure, Failure, fromRecord } from "../domain/failure.js";
 import { grantTtl, leaseId, type TtlBounds } from "../domain/lease.js";
 import { mintToken, type TokenSecret } from "../domain/lease-token.js";
 import type { Repository } from "../domain/repository.js";
+import type { Forge } from "../domain/subject.js";
 import type { BindingOf, HostOwnership, HostStore } from "../ports/host-store.js";
 import type { Grant, SalvageWish, TicketDesk, TicketSpec } from "../ports/lease-store.js";
 import type { Wake } from "../ports/wake.js";
@@ -24,6 +25,7 @@ import type { Registry } from "./registry.js";
 import { type Salvages, salvageNotFound } from "./salvages.js";
 import type { Seat, Seats, Settled } from "./seats.js";
 import type { Acquired, AcquireInput, CallContext } from "./services.js";
+import { subjectNamed } from "./subjects.js";
 
 export interface AcquiringDependencies {
   readonly desk: TicketDesk;
@@ -36,6 +38,7 @@ export interface AcquiringDependencies {
   readonly wake: Wake;
   readonly secret: TokenSecret;
   readonly ttl: TtlBounds;
+  readonly forges: readonly Forge[];
   /** Aborts when the server begins to drain. */
   readonly draining: AbortSignal;
 }
@@ -139,6 +142,7 @@ export class Acquiring {
 
   #spec(input: AcquireInput, restore: SalvageWish | undefined, call: CallContext): TicketSpec {
     const { revision, holder, labels, maxStalenessMs, branch, author, binding } = input;
+    const subject = input.subject === "" ? undefined : subjectNamed(input.subject, this.#deps.forges);
     const ttlMs = grantTtl(input.ttlMs, this.#deps.ttl);
     return {
       revision,
@@ -150,6 +154,7 @@ export class Acquiring {
       mayWait: input.waitMs > 0,
       binding,
       ...(author ? { author } : {}),
+      ...(subject ? { subject } : {}),
       ...(restore ? { restore } : {}),
       ...(input.dependencies ? { dependencies: { ...input.dependencies, caller: call.caller.name } } : {}),
     };
@@ -274,6 +279,7 @@ function digestOf(repository: Repository, input: AcquireInput, spec: TicketSpec)
     // absent otherwise, so that a request is the same to servers that know of no salvages
     ...(spec.restore ? [spec.restore.salvageId] : []),
     ...(spec.binding ? [{ binding: spec.binding }] : []),
+    ...(spec.subject ? [{ subject: spec.subject.url }] : []),
     ...(input.dependencies ? [dependencyFields(input.dependencies)] : []),
   ];
   return createHash("sha256").update(JSON.stringify(fields)).digest("hex");

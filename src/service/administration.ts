@@ -4,6 +4,7 @@ import type { RepositoryOverview, RepositorySettings } from "../domain/repositor
 import type { EventLog } from "../ports/event-log.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
+import type { SweepStore } from "../ports/sweep-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Keeper } from "./keeper.js";
 import type { Mirrors } from "./mirrors.js";
@@ -18,6 +19,7 @@ import type {
   VerifyInput,
   VerifyResult,
 } from "./services.js";
+import type { Sweeping, Swept } from "./sweeping.js";
 import type { Verifying } from "./verifying.js";
 
 export interface AdministrationDependencies {
@@ -29,9 +31,11 @@ export interface AdministrationDependencies {
   readonly salvages: Salvages;
   readonly verifying: Verifying;
   readonly keeper: Keeper;
+  readonly sweeping: Sweeping;
+  readonly sweeps: SweepStore;
   readonly events: EventLog;
   readonly wake: Wake;
-  readonly info: Omit<ServerInfo, "host" | "owner" | "newestRevision" | "oldestRevision">;
+  readonly info: Omit<ServerInfo, "host" | "owner" | "newestRevision" | "oldestRevision" | "lastSweep">;
 }
 
 export class AdministrationService implements Administration {
@@ -163,15 +167,20 @@ export class AdministrationService implements Administration {
     this.#deps.wake.hint();
   }
 
+  sweep(dryRun: boolean, call: CallContext): Promise<Swept> {
+    return this.#deps.sweeping.sweep(dryRun, call);
+  }
+
   async serverInfo(): Promise<ServerInfo> {
-    const { info, ownership, events } = this.#deps;
-    const bounds = await events.publish();
+    const { info, ownership, events, sweeps } = this.#deps;
+    const [bounds, last] = await Promise.all([events.publish(), sweeps.last()]);
     return {
       ...info,
       host: ownership.host.name,
       owner: ownership.owner,
       newestRevision: bounds.newest,
       oldestRevision: bounds.oldest,
+      ...(last ? { lastSweep: last.report } : {}),
     };
   }
 

@@ -224,6 +224,11 @@ export class Keeper {
       });
   }
 
+  /** Something was put into the trash. */
+  trashIsDue(): void {
+    this.#trashed = true;
+  }
+
   /** Removes the mirrors of repositories that were removed, once nothing needs them. */
   async finishRemovals(): Promise<void> {
     const { salvaging, repositories, dependencies } = this.#deps;

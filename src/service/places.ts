@@ -17,7 +17,8 @@ export class Places {
   readonly mirrorTrash: string;
   /** What is kept for repositories' dependencies; on the file system of the workspaces. */
   readonly dependencies: string;
-  readonly #indexes: string;
+  /** What proves that a workspace is ours, and untouched. */
+  readonly indexes: string;
   readonly #salvages: string;
 
   constructor(dataDir: string, mirrorRoot: string, workspaceRoot: string) {
@@ -28,7 +29,7 @@ export class Places {
     this.dependencies = apart ? join(workspaceRoot, ".dependencies") : join(dataDir, "dependencies");
     this.staging = join(mirrorRoot, ".staging");
     this.mirrorTrash = join(mirrorRoot, ".trash");
-    this.#indexes = join(dataDir, "indexes");
+    this.indexes = join(dataDir, "indexes");
     this.#salvages = join(dataDir, "salvages");
   }
 
@@ -53,6 +54,6 @@ export class Places {
 
   /** The trusted copy of a workspace's index. */
   trustedIndex(workspaceId: string): string {
-    return join(this.#indexes, workspaceId);
+    return join(this.indexes, workspaceId);
   }
 }

@@ -10,6 +10,7 @@ import type { Host } from "../domain/host.js";
 import type { Lease, TtlBounds } from "../domain/lease.js";
 import type { RepositoryOverview, RepositorySettings } from "../domain/repository.js";
 import type { Salvage } from "../domain/salvage.js";
+import type { SweepReport } from "../domain/sweep.js";
 import type { Verification } from "../domain/verification.js";
 import type { Disposition, Workspace, WorkspaceResult } from "../domain/workspace.js";
 import type { Grant, ReclaimSelector, ResetSelector, WorkspaceFilter } from "../ports/lease-store.js";
@@ -33,6 +34,8 @@ export interface AcquireInput {
   readonly author?: { readonly name: string; readonly email: string };
   /** The caller's key for the workspace; empty: none. */
   readonly binding: string;
+  /** URL of the issue or pull request that it is for; empty: none. */
+  readonly subject: string;
   /** Empty: nothing is restored. */
   readonly restoreSalvageId: string;
   /** Unset: none of it was asked for. */
@@ -159,6 +162,8 @@ export interface ServerInfo {
   readonly ttl: TtlBounds;
   readonly authentication: boolean;
   readonly components: Readonly<Record<string, string>>;
+  /** The newest sweep of the fleet; unset if there was none. */
+  readonly lastSweep?: SweepReport;
 }
 
 export interface Administration {
@@ -189,6 +194,8 @@ export interface Administration {
     call: CallContext,
   ): Promise<{ readonly hosts: readonly Host[]; readonly more: boolean }>;
   removeHost(name: string, force: boolean, call: CallContext): Promise<void>;
+  /** Answers when it is over. */
+  sweep(dryRun: boolean, call: CallContext): Promise<{ readonly report: SweepReport; readonly joined: boolean }>;
   serverInfo(call: CallContext): Promise<ServerInfo>;
 }
 

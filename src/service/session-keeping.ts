@@ -12,7 +12,7 @@ import { Failure } from "../domain/failure.js";
 import type { LeaseKey } from "../domain/lease.js";
 import { keyOfToken, type TokenSecret } from "../domain/lease-token.js";
 import { type Change, mostPatchBytes, type Session, type SessionAgent } from "../domain/session.js";
-import { type Forge, type Subject, subjectOf } from "../domain/subject.js";
+import type { Forge } from "../domain/subject.js";
 import type { WorkspacePool } from "../ports/lease-store.js";
 import type { Refused, SessionClaim, SessionStore } from "../ports/session-store.js";
 import type { Wake } from "../ports/wake.js";
@@ -27,11 +27,14 @@ import type {
   Sessions,
   UpdateAgentInput,
 } from "./sessions.js";
+import { subjectNamed } from "./subjects.js";
 
 export interface SessionsDependencies {
   readonly store: SessionStore;
   readonly pool: WorkspacePool;
   readonly forges: readonly Forge[];
+  /** After so long without activity a session is dropped. */
+  readonly maxAgeMs: number;
   readonly secret: TokenSecret;
   readonly wake: Wake;
 }
@@ -50,7 +53,7 @@ export class SessionKeeping implements Sessions {
     labels: Readonly<Record<string, string>>,
     call: CallContext,
   ): Promise<{ readonly session: Session; readonly reopened: boolean }> {
-    const subject = subjectUrl === "" ? undefined : this.#subject(subjectUrl);
+    const subject = subjectUrl === "" ? undefined : subjectNamed(subjectUrl, this.#deps.forges);
     const outcome = await this.#deps.store.open(this.#proven(token, leaseId), subject, labels);
     if (outcome.kind === "lost") throw leaseLost("", leaseId);
     const { session } = outcome;
@@ -63,7 +66,7 @@ export class SessionKeeping implements Sessions {
       });
     }
     this.#deps.wake.hint();
-    return { session, reopened: outcome.kind === "reopened" };
+    return { session: this.#dated(session), reopened: outcome.kind === "reopened" };
   }
 
   async attach(
@@ -157,7 +160,7 @@ export class SessionKeeping implements Sessions {
   async get(sessionId: string, call: CallContext): Promise<Session> {
     const session = await this.#deps.store.find(sessionId, limitedTo(call.caller));
     if (!session) throw sessionNotFound(sessionId);
-    return session;
+    return this.#dated(session);
   }
 
   async list(
@@ -167,7 +170,8 @@ export class SessionKeeping implements Sessions {
     const caller = limitedTo(call.caller);
     const filter = caller === undefined ? input.filter : { ...input.filter, caller };
     const found = await this.#deps.store.list(filter, input.after, input.pageSize + 1);
-    return { sessions: found.slice(0, input.pageSize), more: found.length > input.pageSize };
+    const sessions = found.slice(0, input.pageSize).map((session) => this.#dated(session));
+    return { sessions, more: found.length > input.pageSize };
   }
 
   async close(
@@ -195,14 +199,9 @@ export class SessionKeeping implements Sessions {
     return { session: await this.get(sessionId, call), alreadyClosed: outcome === "already" };
   }
 
-  #subject(url: string): Subject {
-    const { forges } = this.#deps;
-    const subject = subjectOf(url, forges);
-    if (subject) return subject;
-    const names = forges.map(({ name }) => name).join(", ");
-    const message =
-      names === "" ? "no forge is configured" : `this is no issue or pull request of one of the forges ${names}`;
-    throw new Failure("SUBJECT_UNKNOWN_FORGE", message, { metadata: { forges: names } });
+  #dated(session: Session): Session {
+    if (session.state === "CLOSED") return session;
+    return { ...session, dropTime: new Date(session.activeTime.getTime() + this.#deps.maxAgeMs) };
   }
 
   #claim({ sessionId, token }: SessionRight, call: CallContext): SessionClaim {

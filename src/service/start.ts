@@ -8,6 +8,7 @@ import type { Forge } from "../domain/subject.js";
 import type { Credentials } from "../ports/credentials.js";
 import type { DependencyStore } from "../ports/dependency-store.js";
 import type { EventLog } from "../ports/event-log.js";
+import type { Forges } from "../ports/forges.js";
 import type { GitEngine } from "../ports/git-engine.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
 import type { LeaseStore, TicketBoard, TicketDesk, WorkspacePool } from "../ports/lease-store.js";
@@ -15,6 +16,7 @@ import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { SalvageStore } from "../ports/salvage-store.js";
 import type { SessionStore } from "../ports/session-store.js";
+import type { SweepLimits, SweepStore } from "../ports/sweep-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { WorkspaceStore } from "../ports/workspace-store.js";
 import { Acquiring } from "./acquiring.js";
@@ -35,7 +37,12 @@ import { Salvaging } from "./salvaging.js";
 import { Seats } from "./seats.js";
 import type { Services } from "./services.js";
 import { SessionKeeping } from "./session-keeping.js";
+import { SubjectDrops } from "./subject-drops.js";
+import type { SubjectReports } from "./subject-reports.js";
 import { Submodules } from "./submodules.js";
+import { SweepClock } from "./sweep-clock.js";
+import { Sweeping } from "./sweeping.js";
+import { Tidying } from "./tidying.js";
 import { Verifying } from "./verifying.js";
 import { Watching } from "./watching.js";
 
@@ -49,6 +56,7 @@ export interface ServiceStore {
   readonly work: WorkspaceStore;
   readonly salvages: SalvageStore;
   readonly sessions: SessionStore;
+  readonly sweeps: SweepStore;
   readonly dependencies: DependencyStore;
   readonly repositories: RepositoryStore;
   readonly hosts: HostStore;
@@ -71,12 +79,14 @@ export interface ServiceSettings {
   readonly eventRetentionMs: number;
   readonly upstreamTimeoutMs: number;
   readonly firstCloneTimeoutMs: number;
+  readonly sweeper: SweepLimits & { readonly intervalMs: number };
 }
 
 export interface ServiceOptions {
   readonly store: ServiceStore;
   readonly git: GitEngine;
   readonly credentials: Credentials;
+  readonly forges: Forges;
   readonly settings: ServiceSettings;
   readonly version: string;
   /** Versions of what the adapters are built of. */
@@ -85,6 +95,8 @@ export interface ServiceOptions {
 }
 
 export interface RunningServices extends Services {
+  /** Told of what forges say by themselves. */
+  readonly subjects: SubjectReports;
   readonly readiness: () => Promise<{ readonly ok: boolean; readonly detail: string }>;
   /** From now on watchers and waiting Acquires end with DRAINING. */
   drain(): void;
@@ -162,6 +174,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     wake,
     secret,
     ttl,
+    forges: settings.forges,
     draining: signal,
   });
   const heartbeats = new Heartbeats(leases);
@@ -179,6 +192,12 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     secret,
     ttl,
   });
+  const { sweeper } = settings;
+  const sweeps = { store: store.sweeps, forges: options.forges, limits: sweeper, ownership, keeper, wake, log };
+  const drops = new SubjectDrops(sweeps);
+  const tidying = new Tidying({ store: store.sweeps, work, repositories, git, salvaging, keeper, places, log });
+  const sweeping = new Sweeping({ ...sweeps, tidying, retentionMs: settings.eventRetentionMs });
+  const clock = new SweepClock({ ...sweeps, sweeping, drops, intervalMs: sweeper.intervalMs });
   const info = {
     version: options.version,
     storeId: secret.storeId,
@@ -197,6 +216,8 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     salvages,
     verifying: new Verifying({ pool, repositories, hosts, keeper, wake }),
     keeper,
+    sweeping,
+    sweeps: store.sweeps,
     events,
     wake,
     info,
@@ -222,6 +243,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   if (!ownership.owner)
     log.info({ host: ownership.host.name }, "another server owns this host: serving what needs the database only");
   pulse.start();
+  clock.start();
 
   const settle = async () => {
     const limit = new Promise((resolve) => setTimeout(resolve, settings.drainLimitMs).unref());
@@ -230,7 +252,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   return {
     workspaces,
     administration,
-    sessions: new SessionKeeping({ store: store.sessions, pool, forges: settings.forges, secret, wake }),
+    sessions: new SessionKeeping({ store: store.sessions, pool, forges: settings.forges, maxAgeMs: sweeper.maxAgeMs, secret, wake }),
     readiness: async () => {
       await store.ping();
       return {
@@ -238,10 +260,11 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
         detail: ownership.owner ? `owner of ${ownership.host.name}` : "serving without owning the host",
       };
     },
+    subjects: drops,
     drain: () => draining.abort(),
     stop: async () => {
       draining.abort();
-      await pulse.stop();
+      await Promise.all([pulse.stop(), clock.stop()]);
       await settle();
       await ownership.stop();
       await wake.stop();

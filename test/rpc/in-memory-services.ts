@@ -14,7 +14,7 @@ import type {
   Workspaces,
 } from "../../src/service/services.js";
 import { inMemorySessions } from "./in-memory-sessions.js";
-import { event, lease, overview, salvage, time, workspace } from "./in-memory-values.js";
+import { event, lease, overview, salvage, sweepReport, time, workspace } from "./in-memory-values.js";
 
 export { event, lease, overview, salvage, workspace };
 
@@ -171,6 +171,10 @@ export class InMemoryServices implements Services {
         more: isFirst,
         revision: isFirst ? 7n : 9n,
       };
+    },
+    sweep: async (dryRun, call) => {
+      this.#note("sweep", dryRun, call);
+      return { report: sweepReport(dryRun), joined: false };
     },
     discardSalvage: async (salvageId, call) => {
       this.#note("discardSalvage", salvageId, call);

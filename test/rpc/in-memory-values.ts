@@ -3,6 +3,7 @@ import type { Event } from "../../src/domain/event.js";
 import type { Lease } from "../../src/domain/lease.js";
 import { defaultSettings, type RepositoryOverview, type RepositorySettings } from "../../src/domain/repository.js";
 import type { Salvage } from "../../src/domain/salvage.js";
+import { type SweepReport, summaryOf } from "../../src/domain/sweep.js";
 import type { Workspace } from "../../src/domain/workspace.js";
 
 export const time = new Date("2026-01-02T03:04:05.678Z");
@@ -57,6 +58,7 @@ export function event(revision: bigint, detail = ""): Event {
     salvageId: "",
     sessionId: "",
     agent: "",
+    subject: "",
     detail,
     time,
   };
@@ -95,3 +97,13 @@ export const overview: RepositoryOverview = {
   mirror: { state: "READY", problem: "", defaultBranch: "main", refsVersion: 1n, fetchTime: time },
   counts: { preparing: 0, idle: 1, leased: 2, cleaning: 0, quarantined: 0, parked: 4 },
 };
+
+export function sweepReport(dryRun: boolean): SweepReport {
+  const counts = { sessions: 3, worktrees: 2, cacheClones: 0, active: 12, unknown: 1, errors: 0 };
+  const dropped = { reason: "SUBJECT_CLOSED", sessionId: "n17", workspaceId: "w17", repository: "demo" } as const;
+  const subject = "https://git.example.com/owner/name/issues/7";
+  return {
+    ...{ dryRun, startTime: time, endTime: time, counts, summary: summaryOf(counts), leftOut: 0 },
+    entries: [{ kind: "SESSION", outcome: "DROPPED", ...dropped, subject, detail: "" }],
+  };
+}

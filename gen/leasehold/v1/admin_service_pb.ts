@@ -12,6 +12,8 @@ import type { Repository } from "./repository_pb.js";
 import { file_leasehold_v1_repository } from "./repository_pb.js";
 import type { Salvage } from "./salvage_pb.js";
 import { file_leasehold_v1_salvage } from "./salvage_pb.js";
+import type { Sweep, SweepEntry } from "./sweep_pb.js";
+import { file_leasehold_v1_sweep } from "./sweep_pb.js";
 import type { Workspace } from "./workspace_pb.js";
 import { file_leasehold_v1_workspace } from "./workspace_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -20,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file leasehold/v1/admin_service.proto.
  */
 export const file_leasehold_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBsZWFzZWhvbGQvdjEvYWRtaW5fc2VydmljZS5wcm90bxIMbGVhc2Vob2xkLnYxIkkKGVJlZ2lzdGVyUmVwb3NpdG9yeVJlcXVlc3QSLAoKcmVwb3NpdG9yeRgBIAEoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5IkoKGlJlZ2lzdGVyUmVwb3NpdG9yeVJlc3BvbnNlEiwKCnJlcG9zaXRvcnkYASABKAsyGC5sZWFzZWhvbGQudjEuUmVwb3NpdG9yeSKGAQoXVXBkYXRlUmVwb3NpdG9yeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIsCgpyZXBvc2l0b3J5GAIgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSLwoLdXBkYXRlX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkgKGFVwZGF0ZVJlcG9zaXRvcnlSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkiwAEKF0xpc3RSZXBvc2l0b3JpZXNSZXF1ZXN0EkEKBmxhYmVscxgBIAMoCzIxLmxlYXNlaG9sZC52MS5MaXN0UmVwb3NpdG9yaWVzUmVxdWVzdC5MYWJlbHNFbnRyeRIMCgRuYW1lGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYwoYTGlzdFJlcG9zaXRvcmllc1Jlc3BvbnNlEi4KDHJlcG9zaXRvcmllcxgBIAMoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI2ChdSZW1vdmVSZXBvc2l0b3J5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWZvcmNlGAIgASgIIhoKGFJlbW92ZVJlcG9zaXRvcnlSZXNwb25zZSIqChRSZWZyZXNoTWlycm9yUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJIlYKFVJlZnJlc2hNaXJyb3JSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSDwoHY2hhbmdlZBgCIAEoCCJSChdWZXJpZnlXb3Jrc3BhY2VzUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEgwKBGhvc3QYAiABKAkSFQoNd29ya3NwYWNlX2lkcxgDIAMoCSJHChhWZXJpZnlXb3Jrc3BhY2VzUmVzcG9uc2USKwoHcmVzdWx0cxgBIAMoCzIaLmxlYXNlaG9sZC52MS5WZXJpZmljYXRpb24inwEKDFZlcmlmaWNhdGlvbhIqCgl3b3Jrc3BhY2UYASABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEjIKB291dGNvbWUYAiABKA4yIS5sZWFzZWhvbGQudjEuVmVyaWZpY2F0aW9uT3V0Y29tZRIQCghmaW5kaW5ncxgDIAMoCRIOCgZyZWFzb24YBCABKAkSDQoFZmlsZXMYBSABKAMiqgEKE0xpc3RTYWx2YWdlc1JlcXVlc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIMCgRob3N0GAIgASgJEg4KBmhvbGRlchgDIAEoCRIUCgx3b3Jrc3BhY2VfaWQYBCABKAkSEAoIbGVhc2VfaWQYBSABKAkSEgoKc2FsdmFnZV9pZBgGIAEoCRIRCglwYWdlX3NpemUYByABKAUSEgoKcGFnZV90b2tlbhgIIAEoCSJqChRMaXN0U2FsdmFnZXNSZXNwb25zZRInCghzYWx2YWdlcxgBIAMoCzIVLmxlYXNlaG9sZC52MS5TYWx2YWdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoAyIrChVEaXNjYXJkU2FsdmFnZVJlcXVlc3QSEgoKc2FsdmFnZV9pZBgBIAEoCSIYChZEaXNjYXJkU2FsdmFnZVJlc3BvbnNlIjkKEExpc3RIb3N0c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiTwoRTGlzdEhvc3RzUmVzcG9uc2USIQoFaG9zdHMYASADKAsyEi5sZWFzZWhvbGQudjEuSG9zdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiMAoRUmVtb3ZlSG9zdFJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVmb3JjZRgCIAEoCCIUChJSZW1vdmVIb3N0UmVzcG9uc2UiFgoUR2V0U2VydmVySW5mb1JlcXVlc3QiiQQKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEgwKBGhvc3QYAiABKAkSDQoFb3duZXIYAyABKAgSEAoIc3RvcmVfaWQYBCABKAkSFwoPbmV3ZXN0X3JldmlzaW9uGAUgASgDEhcKD29sZGVzdF9yZXZpc2lvbhgGIAEoAxIuCgpzdGFydF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCg9ldmVudF9yZXRlbnRpb24YCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHbWluX3R0bBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIqCgdtYXhfdHRsGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KC2RlZmF1bHRfdHRsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhYKDmF1dGhlbnRpY2F0aW9uGAwgASgIEkcKCmNvbXBvbmVudHMYDSADKAsyMy5sZWFzZWhvbGQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlLkNvbXBvbmVudHNFbnRyeRoxCg9Db21wb25lbnRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASqiAQoTVmVyaWZpY2F0aW9uT3V0Y29tZRIkCiBWRVJJRklDQVRJT05fT1VUQ09NRV9VTlNQRUNJRklFRBAAEiEKHVZFUklGSUNBVElPTl9PVVRDT01FX1BSSVNUSU5FEAESIAocVkVSSUZJQ0FUSU9OX09VVENPTUVfRElGRkVSUxACEiAKHFZFUklGSUNBVElPTl9PVVRDT01FX1NLSVBQRUQQAzKeCAoMQWRtaW5TZXJ2aWNlEmcKElJlZ2lzdGVyUmVwb3NpdG9yeRInLmxlYXNlaG9sZC52MS5SZWdpc3RlclJlcG9zaXRvcnlSZXF1ZXN0GigubGVhc2Vob2xkLnYxLlJlZ2lzdGVyUmVwb3NpdG9yeVJlc3BvbnNlEmEKEFVwZGF0ZVJlcG9zaXRvcnkSJS5sZWFzZWhvbGQudjEuVXBkYXRlUmVwb3NpdG9yeVJlcXVlc3QaJi5sZWFzZWhvbGQudjEuVXBkYXRlUmVwb3NpdG9yeVJlc3BvbnNlEmYKEExpc3RSZXBvc2l0b3JpZXMSJS5sZWFzZWhvbGQudjEuTGlzdFJlcG9zaXRvcmllc1JlcXVlc3QaJi5sZWFzZWhvbGQudjEuTGlzdFJlcG9zaXRvcmllc1Jlc3BvbnNlIgOQAgESYQoQUmVtb3ZlUmVwb3NpdG9yeRIlLmxlYXNlaG9sZC52MS5SZW1vdmVSZXBvc2l0b3J5UmVxdWVzdBomLmxlYXNlaG9sZC52MS5SZW1vdmVSZXBvc2l0b3J5UmVzcG9uc2USWAoNUmVmcmVzaE1pcnJvchIiLmxlYXNlaG9sZC52MS5SZWZyZXNoTWlycm9yUmVxdWVzdBojLmxlYXNlaG9sZC52MS5SZWZyZXNoTWlycm9yUmVzcG9uc2USYQoQVmVyaWZ5V29ya3NwYWNlcxIlLmxlYXNlaG9sZC52MS5WZXJpZnlXb3Jrc3BhY2VzUmVxdWVzdBomLmxlYXNlaG9sZC52MS5WZXJpZnlXb3Jrc3BhY2VzUmVzcG9uc2USWgoMTGlzdFNhbHZhZ2VzEiEubGVhc2Vob2xkLnYxLkxpc3RTYWx2YWdlc1JlcXVlc3QaIi5sZWFzZWhvbGQudjEuTGlzdFNhbHZhZ2VzUmVzcG9uc2UiA5ACARJbCg5EaXNjYXJkU2FsdmFnZRIjLmxlYXNlaG9sZC52MS5EaXNjYXJkU2FsdmFnZVJlcXVlc3QaJC5sZWFzZWhvbGQudjEuRGlzY2FyZFNhbHZhZ2VSZXNwb25zZRJRCglMaXN0SG9zdHMSHi5sZWFzZWhvbGQudjEuTGlzdEhvc3RzUmVxdWVzdBofLmxlYXNlaG9sZC52MS5MaXN0SG9zdHNSZXNwb25zZSIDkAIBEk8KClJlbW92ZUhvc3QSHy5sZWFzZWhvbGQudjEuUmVtb3ZlSG9zdFJlcXVlc3QaIC5sZWFzZWhvbGQudjEuUmVtb3ZlSG9zdFJlc3BvbnNlEl0KDUdldFNlcnZlckluZm8SIi5sZWFzZWhvbGQudjEuR2V0U2VydmVySW5mb1JlcXVlc3QaIy5sZWFzZWhvbGQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_leasehold_v1_host, file_leasehold_v1_repository, file_leasehold_v1_salvage, file_leasehold_v1_workspace]);
+  fileDesc("CiBsZWFzZWhvbGQvdjEvYWRtaW5fc2VydmljZS5wcm90bxIMbGVhc2Vob2xkLnYxIkkKGVJlZ2lzdGVyUmVwb3NpdG9yeVJlcXVlc3QSLAoKcmVwb3NpdG9yeRgBIAEoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5IkoKGlJlZ2lzdGVyUmVwb3NpdG9yeVJlc3BvbnNlEiwKCnJlcG9zaXRvcnkYASABKAsyGC5sZWFzZWhvbGQudjEuUmVwb3NpdG9yeSKGAQoXVXBkYXRlUmVwb3NpdG9yeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIsCgpyZXBvc2l0b3J5GAIgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSLwoLdXBkYXRlX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkgKGFVwZGF0ZVJlcG9zaXRvcnlSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkiwAEKF0xpc3RSZXBvc2l0b3JpZXNSZXF1ZXN0EkEKBmxhYmVscxgBIAMoCzIxLmxlYXNlaG9sZC52MS5MaXN0UmVwb3NpdG9yaWVzUmVxdWVzdC5MYWJlbHNFbnRyeRIMCgRuYW1lGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYwoYTGlzdFJlcG9zaXRvcmllc1Jlc3BvbnNlEi4KDHJlcG9zaXRvcmllcxgBIAMoCzIYLmxlYXNlaG9sZC52MS5SZXBvc2l0b3J5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI2ChdSZW1vdmVSZXBvc2l0b3J5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWZvcmNlGAIgASgIIhoKGFJlbW92ZVJlcG9zaXRvcnlSZXNwb25zZSIqChRSZWZyZXNoTWlycm9yUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJIlYKFVJlZnJlc2hNaXJyb3JSZXNwb25zZRIsCgpyZXBvc2l0b3J5GAEgASgLMhgubGVhc2Vob2xkLnYxLlJlcG9zaXRvcnkSDwoHY2hhbmdlZBgCIAEoCCJSChdWZXJpZnlXb3Jrc3BhY2VzUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEgwKBGhvc3QYAiABKAkSFQoNd29ya3NwYWNlX2lkcxgDIAMoCSJHChhWZXJpZnlXb3Jrc3BhY2VzUmVzcG9uc2USKwoHcmVzdWx0cxgBIAMoCzIaLmxlYXNlaG9sZC52MS5WZXJpZmljYXRpb24inwEKDFZlcmlmaWNhdGlvbhIqCgl3b3Jrc3BhY2UYASABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEjIKB291dGNvbWUYAiABKA4yIS5sZWFzZWhvbGQudjEuVmVyaWZpY2F0aW9uT3V0Y29tZRIQCghmaW5kaW5ncxgDIAMoCRIOCgZyZWFzb24YBCABKAkSDQoFZmlsZXMYBSABKAMiHwoMU3dlZXBSZXF1ZXN0Eg8KB2RyeV9ydW4YASABKAgiiAEKDVN3ZWVwUmVzcG9uc2USIgoFc3dlZXAYASABKAsyEy5sZWFzZWhvbGQudjEuU3dlZXASKQoHZW50cmllcxgCIAMoCzIYLmxlYXNlaG9sZC52MS5Td2VlcEVudHJ5EhgKEGVudHJpZXNfbGVmdF9vdXQYAyABKAUSDgoGam9pbmVkGAQgASgIIqoBChNMaXN0U2FsdmFnZXNSZXF1ZXN0EhIKCnJlcG9zaXRvcnkYASABKAkSDAoEaG9zdBgCIAEoCRIOCgZob2xkZXIYAyABKAkSFAoMd29ya3NwYWNlX2lkGAQgASgJEhAKCGxlYXNlX2lkGAUgASgJEhIKCnNhbHZhZ2VfaWQYBiABKAkSEQoJcGFnZV9zaXplGAcgASgFEhIKCnBhZ2VfdG9rZW4YCCABKAkiagoUTGlzdFNhbHZhZ2VzUmVzcG9uc2USJwoIc2FsdmFnZXMYASADKAsyFS5sZWFzZWhvbGQudjEuU2FsdmFnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAMiKwoVRGlzY2FyZFNhbHZhZ2VSZXF1ZXN0EhIKCnNhbHZhZ2VfaWQYASABKAkiGAoWRGlzY2FyZFNhbHZhZ2VSZXNwb25zZSI5ChBMaXN0SG9zdHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIk8KEUxpc3RIb3N0c1Jlc3BvbnNlEiEKBWhvc3RzGAEgAygLMhIubGVhc2Vob2xkLnYxLkhvc3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjAKEVJlbW92ZUhvc3RSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZm9yY2UYAiABKAgiFAoSUmVtb3ZlSG9zdFJlc3BvbnNlIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0IrIEChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIMCgRob3N0GAIgASgJEg0KBW93bmVyGAMgASgIEhAKCHN0b3JlX2lkGAQgASgJEhcKD25ld2VzdF9yZXZpc2lvbhgFIAEoAxIXCg9vbGRlc3RfcmV2aXNpb24YBiABKAMSLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoPZXZlbnRfcmV0ZW50aW9uGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB21pbl90dGwYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHbWF4X3R0bBgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIuCgtkZWZhdWx0X3R0bBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIWCg5hdXRoZW50aWNhdGlvbhgMIAEoCBJHCgpjb21wb25lbnRzGA0gAygLMjMubGVhc2Vob2xkLnYxLkdldFNlcnZlckluZm9SZXNwb25zZS5Db21wb25lbnRzRW50cnkSJwoKbGFzdF9zd2VlcBgUIAEoCzITLmxlYXNlaG9sZC52MS5Td2VlcBoxCg9Db21wb25lbnRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASqiAQoTVmVyaWZpY2F0aW9uT3V0Y29tZRIkCiBWRVJJRklDQVRJT05fT1VUQ09NRV9VTlNQRUNJRklFRBAAEiEKHVZFUklGSUNBVElPTl9PVVRDT01FX1BSSVNUSU5FEAESIAocVkVSSUZJQ0FUSU9OX09VVENPTUVfRElGRkVSUxACEiAKHFZFUklGSUNBVElPTl9PVVRDT01FX1NLSVBQRUQQAzLgCAoMQWRtaW5TZXJ2aWNlEmcKElJlZ2lzdGVyUmVwb3NpdG9yeRInLmxlYXNlaG9sZC52MS5SZWdpc3RlclJlcG9zaXRvcnlSZXF1ZXN0GigubGVhc2Vob2xkLnYxLlJlZ2lzdGVyUmVwb3NpdG9yeVJlc3BvbnNlEmEKEFVwZGF0ZVJlcG9zaXRvcnkSJS5sZWFzZWhvbGQudjEuVXBkYXRlUmVwb3NpdG9yeVJlcXVlc3QaJi5sZWFzZWhvbGQudjEuVXBkYXRlUmVwb3NpdG9yeVJlc3BvbnNlEmYKEExpc3RSZXBvc2l0b3JpZXMSJS5sZWFzZWhvbGQudjEuTGlzdFJlcG9zaXRvcmllc1JlcXVlc3QaJi5sZWFzZWhvbGQudjEuTGlzdFJlcG9zaXRvcmllc1Jlc3BvbnNlIgOQAgESYQoQUmVtb3ZlUmVwb3NpdG9yeRIlLmxlYXNlaG9sZC52MS5SZW1vdmVSZXBvc2l0b3J5UmVxdWVzdBomLmxlYXNlaG9sZC52MS5SZW1vdmVSZXBvc2l0b3J5UmVzcG9uc2USWAoNUmVmcmVzaE1pcnJvchIiLmxlYXNlaG9sZC52MS5SZWZyZXNoTWlycm9yUmVxdWVzdBojLmxlYXNlaG9sZC52MS5SZWZyZXNoTWlycm9yUmVzcG9uc2USYQoQVmVyaWZ5V29ya3NwYWNlcxIlLmxlYXNlaG9sZC52MS5WZXJpZnlXb3Jrc3BhY2VzUmVxdWVzdBomLmxlYXNlaG9sZC52MS5WZXJpZnlXb3Jrc3BhY2VzUmVzcG9uc2USQAoFU3dlZXASGi5sZWFzZWhvbGQudjEuU3dlZXBSZXF1ZXN0GhsubGVhc2Vob2xkLnYxLlN3ZWVwUmVzcG9uc2USWgoMTGlzdFNhbHZhZ2VzEiEubGVhc2Vob2xkLnYxLkxpc3RTYWx2YWdlc1JlcXVlc3QaIi5sZWFzZWhvbGQudjEuTGlzdFNhbHZhZ2VzUmVzcG9uc2UiA5ACARJbCg5EaXNjYXJkU2FsdmFnZRIjLmxlYXNlaG9sZC52MS5EaXNjYXJkU2FsdmFnZVJlcXVlc3QaJC5sZWFzZWhvbGQudjEuRGlzY2FyZFNhbHZhZ2VSZXNwb25zZRJRCglMaXN0SG9zdHMSHi5sZWFzZWhvbGQudjEuTGlzdEhvc3RzUmVxdWVzdBofLmxlYXNlaG9sZC52MS5MaXN0SG9zdHNSZXNwb25zZSIDkAIBEk8KClJlbW92ZUhvc3QSHy5sZWFzZWhvbGQudjEuUmVtb3ZlSG9zdFJlcXVlc3QaIC5sZWFzZWhvbGQudjEuUmVtb3ZlSG9zdFJlc3BvbnNlEl0KDUdldFNlcnZlckluZm8SIi5sZWFzZWhvbGQudjEuR2V0U2VydmVySW5mb1JlcXVlc3QaIy5sZWFzZWhvbGQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_leasehold_v1_host, file_leasehold_v1_repository, file_leasehold_v1_salvage, file_leasehold_v1_sweep, file_leasehold_v1_workspace]);
 
 /**
  * What to register.
@@ -88,7 +90,7 @@ export type UpdateRepositoryRequest = Message<"leasehold.v1.UpdateRepositoryRequ
 
   /**
    * Which fields to change: `url`, `min_idle`, `max_workspaces`, `stable_path`, `credential`, `labels`, `paused`,
-   * `salvage_ttl`, `object_storage`, `kill_stragglers`, `salvage_ignored`, `share_dependencies`.
+   * `salvage_ttl`, `object_storage`, `kill_stragglers`, `salvage_ignored`, `share_dependencies`, `idle_ttl`.
    * Required and not empty.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
@@ -392,6 +394,69 @@ export const VerificationSchema: GenMessage<Verification> = /*@__PURE__*/
   messageDesc(file_leasehold_v1_admin_service, 12);
 
 /**
+ * How to sweep.
+ *
+ * @generated from message leasehold.v1.SweepRequest
+ */
+export type SweepRequest = Message<"leasehold.v1.SweepRequest"> & {
+  /**
+   * Only tell what would be done: forges are asked, and nothing is stored or dropped. Default false.
+   *
+   * @generated from field: bool dry_run = 1;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message leasehold.v1.SweepRequest.
+ * Use `create(SweepRequestSchema)` to create a new message.
+ */
+export const SweepRequestSchema: GenMessage<SweepRequest> = /*@__PURE__*/
+  messageDesc(file_leasehold_v1_admin_service, 13);
+
+/**
+ * What was swept.
+ *
+ * @generated from message leasehold.v1.SweepResponse
+ */
+export type SweepResponse = Message<"leasehold.v1.SweepResponse"> & {
+  /**
+   * The sweep.
+   *
+   * @generated from field: leasehold.v1.Sweep sweep = 1;
+   */
+  sweep?: Sweep | undefined;
+
+  /**
+   * What came of each thing that it looked at, without what is merely still active; at most 1,000.
+   *
+   * @generated from field: repeated leasehold.v1.SweepEntry entries = 2;
+   */
+  entries: SweepEntry[];
+
+  /**
+   * How many more there were.
+   *
+   * @generated from field: int32 entries_left_out = 3;
+   */
+  entriesLeftOut: number;
+
+  /**
+   * It was under way when the call came.
+   *
+   * @generated from field: bool joined = 4;
+   */
+  joined: boolean;
+};
+
+/**
+ * Describes the message leasehold.v1.SweepResponse.
+ * Use `create(SweepResponseSchema)` to create a new message.
+ */
+export const SweepResponseSchema: GenMessage<SweepResponse> = /*@__PURE__*/
+  messageDesc(file_leasehold_v1_admin_service, 14);
+
+/**
  * Which salvages to list. All filters must match.
  *
  * @generated from message leasehold.v1.ListSalvagesRequest
@@ -459,7 +524,7 @@ export type ListSalvagesRequest = Message<"leasehold.v1.ListSalvagesRequest"> & 
  * Use `create(ListSalvagesRequestSchema)` to create a new message.
  */
 export const ListSalvagesRequestSchema: GenMessage<ListSalvagesRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 13);
+  messageDesc(file_leasehold_v1_admin_service, 15);
 
 /**
  * Salvages, in the order of their ids.
@@ -494,7 +559,7 @@ export type ListSalvagesResponse = Message<"leasehold.v1.ListSalvagesResponse"> 
  * Use `create(ListSalvagesResponseSchema)` to create a new message.
  */
 export const ListSalvagesResponseSchema: GenMessage<ListSalvagesResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 14);
+  messageDesc(file_leasehold_v1_admin_service, 16);
 
 /**
  * Which salvage to discard.
@@ -515,7 +580,7 @@ export type DiscardSalvageRequest = Message<"leasehold.v1.DiscardSalvageRequest"
  * Use `create(DiscardSalvageRequestSchema)` to create a new message.
  */
 export const DiscardSalvageRequestSchema: GenMessage<DiscardSalvageRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 15);
+  messageDesc(file_leasehold_v1_admin_service, 17);
 
 /**
  * It is discarded.
@@ -530,7 +595,7 @@ export type DiscardSalvageResponse = Message<"leasehold.v1.DiscardSalvageRespons
  * Use `create(DiscardSalvageResponseSchema)` to create a new message.
  */
 export const DiscardSalvageResponseSchema: GenMessage<DiscardSalvageResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 16);
+  messageDesc(file_leasehold_v1_admin_service, 18);
 
 /**
  * Which hosts to list.
@@ -558,7 +623,7 @@ export type ListHostsRequest = Message<"leasehold.v1.ListHostsRequest"> & {
  * Use `create(ListHostsRequestSchema)` to create a new message.
  */
 export const ListHostsRequestSchema: GenMessage<ListHostsRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 17);
+  messageDesc(file_leasehold_v1_admin_service, 19);
 
 /**
  * Hosts, in the order of their names.
@@ -586,7 +651,7 @@ export type ListHostsResponse = Message<"leasehold.v1.ListHostsResponse"> & {
  * Use `create(ListHostsResponseSchema)` to create a new message.
  */
 export const ListHostsResponseSchema: GenMessage<ListHostsResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 18);
+  messageDesc(file_leasehold_v1_admin_service, 20);
 
 /**
  * Which host to remove.
@@ -614,7 +679,7 @@ export type RemoveHostRequest = Message<"leasehold.v1.RemoveHostRequest"> & {
  * Use `create(RemoveHostRequestSchema)` to create a new message.
  */
 export const RemoveHostRequestSchema: GenMessage<RemoveHostRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 19);
+  messageDesc(file_leasehold_v1_admin_service, 21);
 
 /**
  * It is removed.
@@ -629,7 +694,7 @@ export type RemoveHostResponse = Message<"leasehold.v1.RemoveHostResponse"> & {
  * Use `create(RemoveHostResponseSchema)` to create a new message.
  */
 export const RemoveHostResponseSchema: GenMessage<RemoveHostResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 20);
+  messageDesc(file_leasehold_v1_admin_service, 22);
 
 /**
  * Nothing to say.
@@ -644,7 +709,7 @@ export type GetServerInfoRequest = Message<"leasehold.v1.GetServerInfoRequest"> 
  * Use `create(GetServerInfoRequestSchema)` to create a new message.
  */
 export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 21);
+  messageDesc(file_leasehold_v1_admin_service, 23);
 
 /**
  * What the answering server is and knows.
@@ -742,6 +807,13 @@ export type GetServerInfoResponse = Message<"leasehold.v1.GetServerInfoResponse"
    * @generated from field: map<string, string> components = 13;
    */
   components: { [key: string]: string };
+
+  /**
+   * The newest sweep of the fleet, without dry runs; unset if there was none.
+   *
+   * @generated from field: leasehold.v1.Sweep last_sweep = 20;
+   */
+  lastSweep?: Sweep | undefined;
 };
 
 /**
@@ -749,7 +821,7 @@ export type GetServerInfoResponse = Message<"leasehold.v1.GetServerInfoResponse"
  * Use `create(GetServerInfoResponseSchema)` to create a new message.
  */
 export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_admin_service, 22);
+  messageDesc(file_leasehold_v1_admin_service, 24);
 
 /**
  * What verifying a workspace found.
@@ -869,6 +941,22 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof VerifyWorkspacesRequestSchema;
     output: typeof VerifyWorkspacesResponseSchema;
+  },
+  /**
+   * Sweeps: drops sessions whose issue or pull request is closed or which are too old, with their workspaces, parked workspaces
+   * that nobody wants, and directories that no row wants. Work that exists nowhere else is salvaged first, behind the answer.
+   *
+   * One sweep at a time in the fleet: a call during one waits for it and gets its report (`joined`); a dry run and a sweep wait
+   * for each other. Answers when it is over, which with many subjects takes long: a forge is asked at most five times a second. A
+   * call that is broken off leaves the sweep going. Directories are looked after on the sweeping server's own host;
+   * other hosts' owners do so behind. Safe to retry. Errors: DRAINING.
+   *
+   * @generated from rpc leasehold.v1.AdminService.Sweep
+   */
+  sweep: {
+    methodKind: "unary";
+    input: typeof SweepRequestSchema;
+    output: typeof SweepResponseSchema;
   },
   /**
    * Lists salvages, in the order of their ids. With the role `runner`: those of the caller's own leases.

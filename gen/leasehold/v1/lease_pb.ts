@@ -6,13 +6,15 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Subject } from "./subject_pb.js";
+import { file_leasehold_v1_subject } from "./subject_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file leasehold/v1/lease.proto.
  */
 export const file_leasehold_v1_lease: GenFile = /*@__PURE__*/
-  fileDesc("ChhsZWFzZWhvbGQvdjEvbGVhc2UucHJvdG8SDGxlYXNlaG9sZC52MSKsBAoFTGVhc2USEAoIbGVhc2VfaWQYASABKAkSFAoMd29ya3NwYWNlX2lkGAIgASgJEg0KBWZlbmNlGAMgASgDEhIKCnJlcG9zaXRvcnkYBCABKAkSDAoEaG9zdBgFIAEoCRIQCghyZXZpc2lvbhgGIAEoCRIOCgZjb21taXQYByABKAkSDgoGaG9sZGVyGAggASgJEg4KBmNhbGxlchgJIAEoCRIvCgZsYWJlbHMYCiADKAsyHy5sZWFzZWhvbGQudjEuTGVhc2UuTGFiZWxzRW50cnkSMAoMYWNxdWlyZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoJcmVtYWluaW5nGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3R0bBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoKZW5kX3JlYXNvbhgQIAEoDjIcLmxlYXNlaG9sZC52MS5MZWFzZUVuZFJlYXNvbhIPCgdiaW5kaW5nGBQgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEq5QEKDkxlYXNlRW5kUmVhc29uEiAKHExFQVNFX0VORF9SRUFTT05fVU5TUEVDSUZJRUQQABIdChlMRUFTRV9FTkRfUkVBU09OX1JFTEVBU0VEEAESHAoYTEVBU0VfRU5EX1JFQVNPTl9FWFBJUkVEEAISHgoaTEVBU0VfRU5EX1JFQVNPTl9SRUNMQUlNRUQQAxIaChZMRUFTRV9FTkRfUkVBU09OX1JFU0VUEAQSGwoXTEVBU0VfRU5EX1JFQVNPTl9GQUlMRUQQBRIbChdMRUFTRV9FTkRfUkVBU09OX1BBUktFRBAGYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChhsZWFzZWhvbGQvdjEvbGVhc2UucHJvdG8SDGxlYXNlaG9sZC52MSLUBAoFTGVhc2USEAoIbGVhc2VfaWQYASABKAkSFAoMd29ya3NwYWNlX2lkGAIgASgJEg0KBWZlbmNlGAMgASgDEhIKCnJlcG9zaXRvcnkYBCABKAkSDAoEaG9zdBgFIAEoCRIQCghyZXZpc2lvbhgGIAEoCRIOCgZjb21taXQYByABKAkSDgoGaG9sZGVyGAggASgJEg4KBmNhbGxlchgJIAEoCRIvCgZsYWJlbHMYCiADKAsyHy5sZWFzZWhvbGQudjEuTGVhc2UuTGFiZWxzRW50cnkSMAoMYWNxdWlyZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoJcmVtYWluaW5nGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3R0bBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoKZW5kX3JlYXNvbhgQIAEoDjIcLmxlYXNlaG9sZC52MS5MZWFzZUVuZFJlYXNvbhIPCgdiaW5kaW5nGBQgASgJEiYKB3N1YmplY3QYFSABKAsyFS5sZWFzZWhvbGQudjEuU3ViamVjdBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBKogCCg5MZWFzZUVuZFJlYXNvbhIgChxMRUFTRV9FTkRfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZTEVBU0VfRU5EX1JFQVNPTl9SRUxFQVNFRBABEhwKGExFQVNFX0VORF9SRUFTT05fRVhQSVJFRBACEh4KGkxFQVNFX0VORF9SRUFTT05fUkVDTEFJTUVEEAMSGgoWTEVBU0VfRU5EX1JFQVNPTl9SRVNFVBAEEhsKF0xFQVNFX0VORF9SRUFTT05fRkFJTEVEEAUSGwoXTEVBU0VfRU5EX1JFQVNPTl9QQVJLRUQQBhIhCh1MRUFTRV9FTkRfUkVBU09OX0ZPUkdFX0NMT1NFRBAHYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_leasehold_v1_subject]);
 
 /**
  * The exclusive right of one holder to one workspace, for as long as it is renewed.
@@ -146,6 +148,13 @@ export type Lease = Message<"leasehold.v1.Lease"> & {
    * @generated from field: string binding = 20;
    */
   binding: string;
+
+  /**
+   * The issue or pull request that it was acquired for; unset without one.
+   *
+   * @generated from field: leasehold.v1.Subject subject = 21;
+   */
+  subject?: Subject | undefined;
 };
 
 /**
@@ -209,6 +218,13 @@ export enum LeaseEndReason {
    * @generated from enum value: LEASE_END_REASON_PARKED = 6;
    */
   PARKED = 6,
+
+  /**
+   * The session's issue or pull request was closed or merged, for longer than the server's grace.
+   *
+   * @generated from enum value: LEASE_END_REASON_FORGE_CLOSED = 7;
+   */
+  FORGE_CLOSED = 7,
 }
 
 /**

@@ -6,6 +6,8 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Subject } from "./subject_pb.js";
+import { file_leasehold_v1_subject } from "./subject_pb.js";
 import type { Author } from "./workspace_service_pb.js";
 import { file_leasehold_v1_workspace_service } from "./workspace_service_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,57 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file leasehold/v1/session.proto.
  */
 export const file_leasehold_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("ChpsZWFzZWhvbGQvdjEvc2Vzc2lvbi5wcm90bxIMbGVhc2Vob2xkLnYxIm8KB1N1YmplY3QSCwoDdXJsGAEgASgJEg0KBWZvcmdlGAIgASgJEg8KB3Byb2plY3QYAyABKAkSJwoEa2luZBgEIAEoDjIZLmxlYXNlaG9sZC52MS5TdWJqZWN0S2luZBIOCgZudW1iZXIYBSABKAMi4AUKB1Nlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEg8KB2JpbmRpbmcYAyABKAkSDgoGY2FsbGVyGAQgASgJEiYKB3N1YmplY3QYBSABKAsyFS5sZWFzZWhvbGQudjEuU3ViamVjdBIxCg1zdWJqZWN0X3N0YXRlGAYgASgOMhoubGVhc2Vob2xkLnYxLlN1YmplY3RTdGF0ZRI2ChJzdWJqZWN0X2NoZWNrX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBXN0YXRlGAggASgOMhoubGVhc2Vob2xkLnYxLlNlc3Npb25TdGF0ZRI2CgxjbG9zZV9yZWFzb24YCSABKA4yIC5sZWFzZWhvbGQudjEuU2Vzc2lvbkNsb3NlUmVhc29uEhQKDHdvcmtzcGFjZV9pZBgKIAEoCRIMCgRob3N0GAsgASgJEgwKBHBhdGgYDCABKAkSEAoIbGVhc2VfaWQYDSABKAkSDQoFZmVuY2UYDiABKAMSKgoGYWdlbnRzGA8gAygLMhoubGVhc2Vob2xkLnYxLlNlc3Npb25BZ2VudBIxCgZsYWJlbHMYECADKAsyIS5sZWFzZWhvbGQudjEuU2Vzc2lvbi5MYWJlbHNFbnRyeRIPCgd2ZXJzaW9uGBEgASgDEi8KC2NyZWF0ZV90aW1lGBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgthY3RpdmVfdGltZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY2xvc2VfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2FsdmFnZV9pZBgVIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpsDCgxTZXNzaW9uQWdlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRINCgVhZ2VudBgCIAEoCRIPCgdiYWNrZW5kGAMgASgJEhoKEmJhY2tlbmRfc2Vzc2lvbl9pZBgEIAEoCRISCgpib3VuZF9ob3N0GAUgASgJEhIKCmJvdW5kX3BhdGgYBiABKAkSGgoSYm91bmRfd29ya3NwYWNlX2lkGAcgASgJEicKBXN0YXRlGAggASgOMhgubGVhc2Vob2xkLnYxLkFnZW50U3RhdGUSDwoHcHJvYmxlbRgJIAEoCRIkCgZyZXN1bWUYCiABKAsyFC5sZWFzZWhvbGQudjEuUmVzdW1lEiQKBmF1dGhvchgLIAEoCzIULmxlYXNlaG9sZC52MS5BdXRob3ISDwoHdmVyc2lvbhgMIAEoAxIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkgKBlJlc3VtZRIQCghwb3NzaWJsZRgBIAEoCBIsCgdibG9ja2VyGAIgASgOMhsubGVhc2Vob2xkLnYxLlJlc3VtZUJsb2NrZXIiuwIKBkNoYW5nZRIQCghzZXF1ZW5jZRgBIAEoAxIRCgljaGFuZ2VfaWQYAiABKAkSEgoKc2Vzc2lvbl9pZBgDIAEoCRINCgVhZ2VudBgEIAEoCRINCgVmZW5jZRgFIAEoAxImCgRraW5kGAYgASgOMhgubGVhc2Vob2xkLnYxLkNoYW5nZUtpbmQSDAoEcGF0aBgHIAEoCRIVCg1wcmV2aW91c19wYXRoGAggASgJEhMKC2Jhc2VfY29tbWl0GAkgASgJEg4KBmNvbW1pdBgKIAEoCRINCgVwYXRjaBgLIAEoCRIXCg9wYXRjaF90cnVuY2F0ZWQYDCABKAgSDwoHc3VtbWFyeRgNIAEoCRIvCgtjcmVhdGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqYgoLU3ViamVjdEtpbmQSHAoYU1VCSkVDVF9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSU1VCSkVDVF9LSU5EX0lTU1VFEAESHQoZU1VCSkVDVF9LSU5EX1BVTExfUkVRVUVTVBACKpQBCgxTdWJqZWN0U3RhdGUSHQoZU1VCSkVDVF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVNVQkpFQ1RfU1RBVEVfVU5LTk9XThABEhYKElNVQkpFQ1RfU1RBVEVfT1BFThACEhgKFFNVQkpFQ1RfU1RBVEVfQ0xPU0VEEAMSGAoUU1VCSkVDVF9TVEFURV9NRVJHRUQQBCp+CgxTZXNzaW9uU3RhdGUSHQoZU0VTU0lPTl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFNFU1NJT05fU1RBVEVfQUNUSVZFEAESGwoXU0VTU0lPTl9TVEFURV9TVVNQRU5ERUQQAhIYChRTRVNTSU9OX1NUQVRFX0NMT1NFRBADKskBChJTZXNzaW9uQ2xvc2VSZWFzb24SJAogU0VTU0lPTl9DTE9TRV9SRUFTT05fVU5TUEVDSUZJRUQQABIiCh5TRVNTSU9OX0NMT1NFX1JFQVNPTl9SRVFVRVNURUQQARInCiNTRVNTSU9OX0NMT1NFX1JFQVNPTl9TVUJKRUNUX0NMT1NFRBACEiAKHFNFU1NJT05fQ0xPU0VfUkVBU09OX01BWF9BR0UQAxIeChpTRVNTSU9OX0NMT1NFX1JFQVNPTl9SRVNFVBAEKqMBCgpBZ2VudFN0YXRlEhsKF0FHRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUQUdFTlRfU1RBVEVfU1RBUlRJTkcQARIXChNBR0VOVF9TVEFURV9SVU5OSU5HEAISFAoQQUdFTlRfU1RBVEVfSURMRRADEhYKEkFHRU5UX1NUQVRFX0ZBSUxFRBAEEhcKE0FHRU5UX1NUQVRFX1NUT1BQRUQQBSr0AQoNUmVzdW1lQmxvY2tlchIeChpSRVNVTUVfQkxPQ0tFUl9VTlNQRUNJRklFRBAAEiAKHFJFU1VNRV9CTE9DS0VSX05FVkVSX1NUQVJURUQQARIiCh5SRVNVTUVfQkxPQ0tFUl9CQUNLRU5EX0NIQU5HRUQQAhIbChdSRVNVTUVfQkxPQ0tFUl9OT19MRUFTRRADEh8KG1JFU1VNRV9CTE9DS0VSX0hPU1RfQ0hBTkdFRBAEEh8KG1JFU1VNRV9CTE9DS0VSX1BBVEhfQ0hBTkdFRBAFEh4KGlJFU1VNRV9CTE9DS0VSX0ZJTEVTX1JFU0VUEAYqpwEKCkNoYW5nZUtpbmQSGwoXQ0hBTkdFX0tJTkRfVU5TUEVDSUZJRUQQABIVChFDSEFOR0VfS0lORF9BRERFRBABEhgKFENIQU5HRV9LSU5EX01PRElGSUVEEAISFwoTQ0hBTkdFX0tJTkRfREVMRVRFRBADEhcKE0NIQU5HRV9LSU5EX1JFTkFNRUQQBBIZChVDSEFOR0VfS0lORF9DT01NSVRURUQQBWIGcHJvdG8z", [file_google_protobuf_timestamp, file_leasehold_v1_workspace_service]);
-
-/**
- * The issue or pull request of a forge that work is about.
- *
- * @generated from message leasehold.v1.Subject
- */
-export type Subject = Message<"leasehold.v1.Subject"> & {
-  /**
-   * Its page, for instance `https://git.example.com/owner/name/issues/17`. Enough alone on input; answers carry all fields.
-   * At most 2,048 bytes.
-   *
-   * @generated from field: string url = 1;
-   */
-  url: string;
-
-  /**
-   * Name of the configured forge. Output only.
-   *
-   * @generated from field: string forge = 2;
-   */
-  forge: string;
-
-  /**
-   * Its project there, `owner/name`. Output only.
-   *
-   * @generated from field: string project = 3;
-   */
-  project: string;
-
-  /**
-   * What it is. Output only.
-   *
-   * @generated from field: leasehold.v1.SubjectKind kind = 4;
-   */
-  kind: SubjectKind;
-
-  /**
-   * Its number within the project. Output only.
-   *
-   * @generated from field: int64 number = 5;
-   */
-  number: bigint;
-};
-
-/**
- * Describes the message leasehold.v1.Subject.
- * Use `create(SubjectSchema)` to create a new message.
- */
-export const SubjectSchema: GenMessage<Subject> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_session, 0);
+  fileDesc("ChpsZWFzZWhvbGQvdjEvc2Vzc2lvbi5wcm90bxIMbGVhc2Vob2xkLnYxIo8GCgdTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSEgoKcmVwb3NpdG9yeRgCIAEoCRIPCgdiaW5kaW5nGAMgASgJEg4KBmNhbGxlchgEIAEoCRImCgdzdWJqZWN0GAUgASgLMhUubGVhc2Vob2xkLnYxLlN1YmplY3QSMQoNc3ViamVjdF9zdGF0ZRgGIAEoDjIaLmxlYXNlaG9sZC52MS5TdWJqZWN0U3RhdGUSNgoSc3ViamVjdF9jaGVja190aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgVzdGF0ZRgIIAEoDjIaLmxlYXNlaG9sZC52MS5TZXNzaW9uU3RhdGUSNgoMY2xvc2VfcmVhc29uGAkgASgOMiAubGVhc2Vob2xkLnYxLlNlc3Npb25DbG9zZVJlYXNvbhIUCgx3b3Jrc3BhY2VfaWQYCiABKAkSDAoEaG9zdBgLIAEoCRIMCgRwYXRoGAwgASgJEhAKCGxlYXNlX2lkGA0gASgJEg0KBWZlbmNlGA4gASgDEioKBmFnZW50cxgPIAMoCzIaLmxlYXNlaG9sZC52MS5TZXNzaW9uQWdlbnQSMQoGbGFiZWxzGBAgAygLMiEubGVhc2Vob2xkLnYxLlNlc3Npb24uTGFiZWxzRW50cnkSDwoHdmVyc2lvbhgRIAEoAxIvCgtjcmVhdGVfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLYWN0aXZlX3RpbWUYEyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWRyb3BfdGltZRgWIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY2xvc2VfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2FsdmFnZV9pZBgVIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpsDCgxTZXNzaW9uQWdlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRINCgVhZ2VudBgCIAEoCRIPCgdiYWNrZW5kGAMgASgJEhoKEmJhY2tlbmRfc2Vzc2lvbl9pZBgEIAEoCRISCgpib3VuZF9ob3N0GAUgASgJEhIKCmJvdW5kX3BhdGgYBiABKAkSGgoSYm91bmRfd29ya3NwYWNlX2lkGAcgASgJEicKBXN0YXRlGAggASgOMhgubGVhc2Vob2xkLnYxLkFnZW50U3RhdGUSDwoHcHJvYmxlbRgJIAEoCRIkCgZyZXN1bWUYCiABKAsyFC5sZWFzZWhvbGQudjEuUmVzdW1lEiQKBmF1dGhvchgLIAEoCzIULmxlYXNlaG9sZC52MS5BdXRob3ISDwoHdmVyc2lvbhgMIAEoAxIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkgKBlJlc3VtZRIQCghwb3NzaWJsZRgBIAEoCBIsCgdibG9ja2VyGAIgASgOMhsubGVhc2Vob2xkLnYxLlJlc3VtZUJsb2NrZXIiuwIKBkNoYW5nZRIQCghzZXF1ZW5jZRgBIAEoAxIRCgljaGFuZ2VfaWQYAiABKAkSEgoKc2Vzc2lvbl9pZBgDIAEoCRINCgVhZ2VudBgEIAEoCRINCgVmZW5jZRgFIAEoAxImCgRraW5kGAYgASgOMhgubGVhc2Vob2xkLnYxLkNoYW5nZUtpbmQSDAoEcGF0aBgHIAEoCRIVCg1wcmV2aW91c19wYXRoGAggASgJEhMKC2Jhc2VfY29tbWl0GAkgASgJEg4KBmNvbW1pdBgKIAEoCRINCgVwYXRjaBgLIAEoCRIXCg9wYXRjaF90cnVuY2F0ZWQYDCABKAgSDwoHc3VtbWFyeRgNIAEoCRIvCgtjcmVhdGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqlAEKDFN1YmplY3RTdGF0ZRIdChlTVUJKRUNUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVU1VCSkVDVF9TVEFURV9VTktOT1dOEAESFgoSU1VCSkVDVF9TVEFURV9PUEVOEAISGAoUU1VCSkVDVF9TVEFURV9DTE9TRUQQAxIYChRTVUJKRUNUX1NUQVRFX01FUkdFRBAEKn4KDFNlc3Npb25TdGF0ZRIdChlTRVNTSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUU0VTU0lPTl9TVEFURV9BQ1RJVkUQARIbChdTRVNTSU9OX1NUQVRFX1NVU1BFTkRFRBACEhgKFFNFU1NJT05fU1RBVEVfQ0xPU0VEEAMqyQEKElNlc3Npb25DbG9zZVJlYXNvbhIkCiBTRVNTSU9OX0NMT1NFX1JFQVNPTl9VTlNQRUNJRklFRBAAEiIKHlNFU1NJT05fQ0xPU0VfUkVBU09OX1JFUVVFU1RFRBABEicKI1NFU1NJT05fQ0xPU0VfUkVBU09OX1NVQkpFQ1RfQ0xPU0VEEAISIAocU0VTU0lPTl9DTE9TRV9SRUFTT05fTUFYX0FHRRADEh4KGlNFU1NJT05fQ0xPU0VfUkVBU09OX1JFU0VUEAQqowEKCkFnZW50U3RhdGUSGwoXQUdFTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRBR0VOVF9TVEFURV9TVEFSVElORxABEhcKE0FHRU5UX1NUQVRFX1JVTk5JTkcQAhIUChBBR0VOVF9TVEFURV9JRExFEAMSFgoSQUdFTlRfU1RBVEVfRkFJTEVEEAQSFwoTQUdFTlRfU1RBVEVfU1RPUFBFRBAFKvQBCg1SZXN1bWVCbG9ja2VyEh4KGlJFU1VNRV9CTE9DS0VSX1VOU1BFQ0lGSUVEEAASIAocUkVTVU1FX0JMT0NLRVJfTkVWRVJfU1RBUlRFRBABEiIKHlJFU1VNRV9CTE9DS0VSX0JBQ0tFTkRfQ0hBTkdFRBACEhsKF1JFU1VNRV9CTE9DS0VSX05PX0xFQVNFEAMSHwobUkVTVU1FX0JMT0NLRVJfSE9TVF9DSEFOR0VEEAQSHwobUkVTVU1FX0JMT0NLRVJfUEFUSF9DSEFOR0VEEAUSHgoaUkVTVU1FX0JMT0NLRVJfRklMRVNfUkVTRVQQBiqnAQoKQ2hhbmdlS2luZBIbChdDSEFOR0VfS0lORF9VTlNQRUNJRklFRBAAEhUKEUNIQU5HRV9LSU5EX0FEREVEEAESGAoUQ0hBTkdFX0tJTkRfTU9ESUZJRUQQAhIXChNDSEFOR0VfS0lORF9ERUxFVEVEEAMSFwoTQ0hBTkdFX0tJTkRfUkVOQU1FRBAEEhkKFUNIQU5HRV9LSU5EX0NPTU1JVFRFRBAFYgZwcm90bzM", [file_google_protobuf_timestamp, file_leasehold_v1_subject, file_leasehold_v1_workspace_service]);
 
 /**
  * The open history of one caller's work under one binding: it outlives its leases.
@@ -206,6 +158,14 @@ export type Session = Message<"leasehold.v1.Session"> & {
   activeTime?: Timestamp | undefined;
 
   /**
+   * When it is dropped for its age (`active_time` and the server's MAX_AGE_DAYS), unless something happens in it or a lease of
+   * it lives then. Unset once it is closed.
+   *
+   * @generated from field: google.protobuf.Timestamp drop_time = 22;
+   */
+  dropTime?: Timestamp | undefined;
+
+  /**
    * When it was closed.
    *
    * @generated from field: google.protobuf.Timestamp close_time = 20;
@@ -225,7 +185,7 @@ export type Session = Message<"leasehold.v1.Session"> & {
  * Use `create(SessionSchema)` to create a new message.
  */
 export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_session, 1);
+  messageDesc(file_leasehold_v1_session, 0);
 
 /**
  * An agent of a session: it has a backend session of its own, which is never another's.
@@ -337,7 +297,7 @@ export type SessionAgent = Message<"leasehold.v1.SessionAgent"> & {
  * Use `create(SessionAgentSchema)` to create a new message.
  */
 export const SessionAgentSchema: GenMessage<SessionAgent> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_session, 2);
+  messageDesc(file_leasehold_v1_session, 1);
 
 /**
  * Whether an agent's backend session can be gone on with.
@@ -365,7 +325,7 @@ export type Resume = Message<"leasehold.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_session, 3);
+  messageDesc(file_leasehold_v1_session, 2);
 
 /**
  * A change in a session's workspace, by the agent that made it.
@@ -477,41 +437,7 @@ export type Change = Message<"leasehold.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_leasehold_v1_session, 4);
-
-/**
- * What a subject is.
- *
- * @generated from enum leasehold.v1.SubjectKind
- */
-export enum SubjectKind {
-  /**
-   * Unknown to this client.
-   *
-   * @generated from enum value: SUBJECT_KIND_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * An issue.
-   *
-   * @generated from enum value: SUBJECT_KIND_ISSUE = 1;
-   */
-  ISSUE = 1,
-
-  /**
-   * A pull request or merge request.
-   *
-   * @generated from enum value: SUBJECT_KIND_PULL_REQUEST = 2;
-   */
-  PULL_REQUEST = 2,
-}
-
-/**
- * Describes the enum leasehold.v1.SubjectKind.
- */
-export const SubjectKindSchema: GenEnum<SubjectKind> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_session, 0);
+  messageDesc(file_leasehold_v1_session, 3);
 
 /**
  * What the forge last said of a subject.
@@ -559,7 +485,7 @@ export enum SubjectState {
  * Describes the enum leasehold.v1.SubjectState.
  */
 export const SubjectStateSchema: GenEnum<SubjectState> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_session, 1);
+  enumDesc(file_leasehold_v1_session, 0);
 
 /**
  * What a session is doing.
@@ -600,7 +526,7 @@ export enum SessionState {
  * Describes the enum leasehold.v1.SessionState.
  */
 export const SessionStateSchema: GenEnum<SessionState> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_session, 2);
+  enumDesc(file_leasehold_v1_session, 1);
 
 /**
  * Why a session was closed.
@@ -648,7 +574,7 @@ export enum SessionCloseReason {
  * Describes the enum leasehold.v1.SessionCloseReason.
  */
 export const SessionCloseReasonSchema: GenEnum<SessionCloseReason> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_session, 3);
+  enumDesc(file_leasehold_v1_session, 2);
 
 /**
  * What an agent is doing.
@@ -703,7 +629,7 @@ export enum AgentState {
  * Describes the enum leasehold.v1.AgentState.
  */
 export const AgentStateSchema: GenEnum<AgentState> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_session, 4);
+  enumDesc(file_leasehold_v1_session, 3);
 
 /**
  * What stands against resuming, the first that applies.
@@ -765,7 +691,7 @@ export enum ResumeBlocker {
  * Describes the enum leasehold.v1.ResumeBlocker.
  */
 export const ResumeBlockerSchema: GenEnum<ResumeBlocker> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_session, 5);
+  enumDesc(file_leasehold_v1_session, 4);
 
 /**
  * What was done to a file.
@@ -820,5 +746,5 @@ export enum ChangeKind {
  * Describes the enum leasehold.v1.ChangeKind.
  */
 export const ChangeKindSchema: GenEnum<ChangeKind> = /*@__PURE__*/
-  enumDesc(file_leasehold_v1_session, 6);
+  enumDesc(file_leasehold_v1_session, 5);
 

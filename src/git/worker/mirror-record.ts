@@ -12,9 +12,8 @@
  */
 import { lstatSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { recordName } from "../mirror-marker.js";
 import { checksumOf, isSound } from "./object-checksum.js";
-
-export const recordName = "leasehold-objects.json";
 
 /** Size in bytes, time of modification in ms, permissions, the checksum that a pack ends with. */
 type Look = readonly [size: number, modifiedMs: number, mode: number, checksum: string];

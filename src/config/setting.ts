@@ -48,4 +48,3 @@ export function spanOf(unit: "h" | "d", min: string, max: string) {
   };
   return z.preprocess((value) => counted(asText(value)), span(min, max));
 }
-

@@ -8,7 +8,15 @@
 
 import type { Subject } from "./subject.js";
 
-export const leaseEndReasons = ["RELEASED", "PARKED", "EXPIRED", "RECLAIMED", "RESET", "FORGE_CLOSED", "FAILED"] as const;
+export const leaseEndReasons = [
+  "RELEASED",
+  "PARKED",
+  "EXPIRED",
+  "RECLAIMED",
+  "RESET",
+  "FORGE_CLOSED",
+  "FAILED",
+] as const;
 export type LeaseEndReason = (typeof leaseEndReasons)[number];
 
 /** Identifies a lease. */

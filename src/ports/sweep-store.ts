@@ -24,8 +24,8 @@ export type SweepCandidate = {
   readonly due: "" | "MAX_AGE" | "ORPHANED";
   /** If its subject is seen closed now, that is the second time. */
   readonly ripe: boolean;
-} & (
-  /** `workspaceId`: what would go with it; empty for none. */
+} & /** `workspaceId`: what would go with it; empty for none. */
+(
   | { readonly kind: "SESSION"; readonly sessionId: string; readonly workspaceId: string }
   | { readonly kind: "WORKSPACE"; readonly key: LeaseKey }
 );
@@ -51,7 +51,9 @@ export interface SweepStore {
   /** Undefined while it runs. Without a report it was broken off. */
   outcome(sweepId: bigint): Promise<{ readonly report?: SweepReport } | undefined>;
   /** The newest that was finished, without dry runs. */
-  last(): Promise<{ readonly sweepId: bigint; readonly report: SweepReport; readonly startedMsAgo: number } | undefined>;
+  last(): Promise<
+    { readonly sweepId: bigint; readonly report: SweepReport; readonly startedMsAgo: number } | undefined
+  >;
   entries(limits: SweepLimits): Promise<readonly SweepCandidate[]>;
   /** Stores a sighting; `recheck`: one that is to be looked at again when the grace is over. `confirmed`: it was seen closed twice,
    * the grace apart. `nobody`: nothing is about it. */

@@ -252,7 +252,14 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   return {
     workspaces,
     administration,
-    sessions: new SessionKeeping({ store: store.sessions, pool, forges: settings.forges, maxAgeMs: sweeper.maxAgeMs, secret, wake }),
+    sessions: new SessionKeeping({
+      store: store.sessions,
+      pool,
+      forges: settings.forges,
+      maxAgeMs: sweeper.maxAgeMs,
+      secret,
+      wake,
+    }),
     readiness: async () => {
       await store.ping();
       return {

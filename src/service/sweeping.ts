@@ -242,7 +242,10 @@ function isAsked({ due, subject }: SweepCandidate): boolean {
 }
 
 /** `confirmed`: its subject is closed, and was seen so for long enough. Undefined: it stays. */
-function reasonFor(candidate: SweepCandidate, confirmed: boolean): "SUBJECT_CLOSED" | "MAX_AGE" | "ORPHANED" | undefined {
+function reasonFor(
+  candidate: SweepCandidate,
+  confirmed: boolean,
+): "SUBJECT_CLOSED" | "MAX_AGE" | "ORPHANED" | undefined {
   if (candidate.due === "MAX_AGE") return "MAX_AGE";
   if (candidate.kind === "SESSION") return confirmed ? "SUBJECT_CLOSED" : undefined;
   return candidate.due === "ORPHANED" && (confirmed || !isAsked(candidate)) ? "ORPHANED" : undefined;

@@ -61,15 +61,32 @@ export class Tidying {
 
   async #removeLeftover({ path, workspaceId, repository }: Workspace, dryRun: boolean): Promise<Found> {
     if (!dryRun) await this.#deps.salvaging.removeLeftover(path);
-    return { kind: "DIRECTORY", outcome: "DROPPED", reason: "NO_ROW", workspaceId, repository, detail: this.#shown(path) };
+    return {
+      kind: "DIRECTORY",
+      outcome: "DROPPED",
+      reason: "NO_ROW",
+      workspaceId,
+      repository,
+      detail: this.#shown(path),
+    };
   }
 
-  async #adopt({ path, workspaceId, repository, fence, marked }: Workspace, dryRun: boolean): Promise<Found | undefined> {
+  async #adopt(
+    { path, workspaceId, repository, fence, marked }: Workspace,
+    dryRun: boolean,
+  ): Promise<Found | undefined> {
     const key = { workspaceId, fence };
     const outcome = await this.#deps.store.adopt({ path, repository, key, marked: marked && !dryRun });
     if (outcome === "known") return undefined;
     if (outcome === "foreign" && !(dryRun && marked)) return this.#foreign(path);
-    return { kind: "DIRECTORY", outcome: "DROPPED", reason: "NO_ROW", workspaceId, repository, detail: this.#shown(path) };
+    return {
+      kind: "DIRECTORY",
+      outcome: "DROPPED",
+      reason: "NO_ROW",
+      workspaceId,
+      repository,
+      detail: this.#shown(path),
+    };
   }
 
   async #mirror(mirror: DirectorySurvey["mirrors"][number], dryRun: boolean): Promise<Found | undefined> {

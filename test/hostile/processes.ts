@@ -3,7 +3,8 @@ import { type Mischief, sh } from "./mischief.js";
 
 /** Starts a process of its own that ends after a minute at the latest; its id is in `$LANE/pids`. */
 const start = sh`start() { setsid timeout 60 "$@" </dev/null >/dev/null 2>&1 & echo $! >> "$LANE/pids"; }; `;
-const undo = sh`while read pid; do kill -9 -- -$pid 2>/dev/null || true; done < "$LANE/pids"; rm "$LANE/pids"`;
+/** May be done again. */
+const undo = sh`test -e "$LANE/pids" || exit 0; while read pid; do kill -9 -- -$pid 2>/dev/null || true; done < "$LANE/pids"; rm "$LANE/pids"`;
 const isRoot = `test "$(id -u)" = 0`;
 
 export const processes: readonly Mischief[] = [

@@ -76,7 +76,7 @@ async function leaveQuarantine(stage: Stage, lane: Lane, at: Pick<Held, "workspa
   if (found?.state !== WorkspaceState.QUARANTINED) return;
   const { problem } = found;
   counts.quarantines += 1;
-  expect(problem, "quarantined").toContain(kind.mayQuarantine ?? "what may not be quarantined");
+  expect(problem, "quarantined").toMatch(kind.mayQuarantine ?? "what may not be quarantined");
   await undo(stage, lane, kind, at.path);
   await stage.client.workspaces.reset({ workspaceId });
   await stage.settled(workspaceId);

@@ -1,13 +1,13 @@
 /**
- * Owns finding work in a workspace that exists nowhere else. The guard asks whether there is any, salvage saves it:
- * both by this finder, so that they never disagree.
+ * Owns finding work in a workspace that exists nowhere else, for salvage.
  *
  * Invariants:
  * 1. The workspace is only read. Its `.git` is data (holder-git.ts, object-store.ts); permissions of directories that
  *    had to be opened are put back by `release`.
  * 2. In doubt there is work.
- * 3. Ignored files are no work (but for those that `salvageIgnored` names), nor are files that were touched but have the content of HEAD's commit, nor commits,
- *    whatever names them, that the mirror has, nor what came from an upstream, as its remote-tracking ref tells.
+ * 3. Ignored files are no work (but for those that `salvageIgnored` names), nor are files that were touched but have the
+ *    content of HEAD's commit, nor commits, whatever names them, that the mirror has, nor what came from an upstream, as
+ *    its remote-tracking ref tells.
  */
 import { join } from "node:path";
 import { BaseFiles } from "./base-files.js";
@@ -156,22 +156,10 @@ export async function findWork(request: WorkRequest): Promise<Work> {
   }
 }
 
-/** What work there is, in words; undefined if none. */
-export function describeWork(work: Work): string | undefined {
-  const changes = [...work.changes.values()];
-  const untracked = changes.filter((change) => change === "untracked").length;
-  const commits = new Set(work.tips.filter((tip) => tip.kind !== "remote").map((tip) => tip.id)).size;
-  const parts: string[] = [];
-  const tell = (count: number, one: string, many: string, after = ""): void => {
-    if (count > 0) parts.push(`${count} ${count === 1 ? one : many}${after}`);
-  };
-  tell(changes.length - untracked, "changed file", "changed files");
-  tell(untracked, "untracked file", "untracked files");
-  tell(work.nested.length, "nested repository", "nested repositories");
-  tell(work.staged?.edits.size ?? 0, "staged file", "staged files");
-  tell(commits, "commit", "commits", " that the mirror lacks");
-  parts.push(...work.doubts);
-  return parts.length > 0 ? parts.join(", ") : undefined;
+/** Whether there is any: what cannot be examined counts. */
+export function hasWork(work: Work): boolean {
+  const commits = work.tips.some((tip) => tip.kind !== "remote");
+  return commits || work.changes.size + work.nested.length + (work.staged?.edits.size ?? 0) + work.doubts.length > 0;
 }
 
 /** The commit to compare with, and the files whose `.gitignore` count: those of a commit that the mirror has. */

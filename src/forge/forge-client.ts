@@ -35,7 +35,17 @@ export const defaultLimits: RequestLimits = {
 };
 
 const maxRedirects = 3;
-const userAgent = "leasehold (https://github.com/leasehold)";
+const timeout = new DOMException("the time is over", "TimeoutError");
+
+interface Received {
+  readonly status: number;
+  /** Undefined: there was too much of it. */
+  readonly text: string | undefined;
+  readonly etag: string | null;
+  readonly location: string | null;
+  /** The answer said that the forge wants to be left alone. */
+  readonly isRested: boolean;
+}
 
 type Reply = { readonly kind: "answer"; readonly answer: SubjectAnswer } | { readonly kind: "later" };
 
@@ -71,7 +81,7 @@ export class ForgeClient {
     if (refused) return Promise.resolve(refused);
     const answer = this.#last.then(() => this.#ask(subject, signal));
     this.#last = answer;
-    return signal ? Promise.race([answer, gone(signal)]) : answer;
+    return signal ? untilGone(answer, signal) : answer;
   }
 
   async #ask(subject: Subject, signal: AbortSignal | undefined): Promise<SubjectAnswer> {
@@ -98,12 +108,10 @@ export class ForgeClient {
     for (let hop = 0; hop <= maxRedirects; hop++) {
       const refused = await this.#turn(signal);
       if (refused) return { kind: "answer", answer: refused };
-      const deadline = AbortSignal.timeout(this.#limits.timeoutMs);
-      const response = await this.#send(url, signal ? AbortSignal.any([signal, deadline]) : deadline);
-      const location = response.headers.get("location");
-      if (![301, 302, 303, 307, 308].includes(response.status) || !location) return this.#read(url, response, subject);
-      await response.body?.cancel();
-      if (!URL.canParse(location, url)) return answered("the forge redirects to what is no URL");
+      const received = await this.#exchange(url, signal);
+      const { status, location } = received;
+      if (![301, 302, 303, 307, 308].includes(status) || !location) return this.#read(url, received, subject);
+      if (!URL.canParse(location, url.href)) return answered("the forge redirects to what is no URL");
       const next = new URL(location, url);
       if (next.origin !== url.origin) return answered("the forge redirects to another origin");
       url = next;
@@ -127,49 +135,60 @@ export class ForgeClient {
     }
   }
 
+  /** The whole of it has the same time limit. A body is read of an answer that has one to read. */
+  async #exchange(url: URL, signal: AbortSignal | undefined): Promise<Received> {
+    const ending = new AbortController();
+    const timer = setTimeout(() => ending.abort(timeout), this.#limits.timeoutMs);
+    const onGone = () => ending.abort(signal?.reason);
+    signal?.addEventListener("abort", onGone, { once: true });
+    try {
+      const response = await this.#send(url, ending.signal);
+      const { status, headers } = response;
+      const rest = restMs(status, headers, this.#clock.wall());
+      if (rest > 0) this.#restUntil = Math.max(this.#restUntil, this.#clock.now() + rest);
+      const text = status === 200 ? await boundedText(response, this.#limits.maxBytes) : "";
+      return { status, text, etag: headers.get("etag"), location: headers.get("location"), isRested: rest > 0 };
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onGone);
+      // what was not read of the body is not waited for
+      ending.abort();
+    }
+  }
+
   async #send(url: URL, signal: AbortSignal): Promise<Response> {
     const token = await this.#token?.read();
     const etag = this.#kept.get(url.href)?.etag;
     const headers = {
       ...this.#reader.headers,
-      "user-agent": userAgent,
+      "user-agent": "leasehold",
       ...(token === undefined ? {} : this.#reader.authentication(token)),
       ...(etag === undefined ? {} : { "if-none-match": etag }),
     };
-    const response = await fetch(url, { headers, redirect: "manual", signal });
-    this.#restUntil = Math.max(
-      this.#restUntil,
-      this.#clock.now() + restMs(response.status, response.headers, this.#clock.wall()),
-    );
-    return response;
+    return fetch(url.href, { headers, redirect: "manual", signal });
   }
 
-  async #read(url: URL, response: Response, subject: Subject): Promise<Reply> {
-    const { status } = response;
+  #read(url: URL, { status, text, etag, isRested }: Received, subject: Subject): Reply {
     if (status === 200) {
-      const text = await boundedText(response, this.#limits.maxBytes);
       if (text === undefined) return answered(`the forge's answer has more than ${this.#limits.maxBytes} bytes`);
       const body = parsed(text);
       const state = isRecord(body) ? this.#reader.state(body, subject) : undefined;
       if (!state) return answered("the forge's answer is not one of its API");
-      this.#keep(url, response.headers.get("etag"), state);
+      this.#keep(url, etag, state);
       return { kind: "answer", answer: { state, problem: "", failed: false } };
     }
-    await response.body?.cancel();
     const kept = this.#kept.get(url.href);
     if (status === 304 && kept) {
       this.#keep(url, kept.etag, kept.state);
       return { kind: "answer", answer: { state: kept.state, problem: "", failed: false } };
     }
-    this.#kept.delete(url.href);
     if (status === 404 || status === 410) {
       return {
         kind: "answer",
         answer: unknown("the forge has none of this, or does not show it to this token", false),
       };
     }
-    const isLater = status === 429 || (this.#restUntil > this.#clock.now() && (status === 403 || status === 503));
-    if (isLater) return { kind: "later" };
+    if (isRested && [403, 429, 503].includes(status)) return { kind: "later" };
     return answered(`the forge answered ${status}${status === 401 || status === 403 ? ": it refuses the token" : ""}`);
   }
 
@@ -207,11 +226,15 @@ function parsed(text: string): unknown {
   }
 }
 
-function gone(signal: AbortSignal): Promise<SubjectAnswer> {
-  const answer = unknown("nobody waits for the answer any more", true);
+function untilGone(answer: Promise<SubjectAnswer>, signal: AbortSignal): Promise<SubjectAnswer> {
   return new Promise((resolve) => {
-    if (signal.aborted) resolve(answer);
-    else signal.addEventListener("abort", () => resolve(answer), { once: true });
+    const onGone = () => resolve(unknown("nobody waits for the answer any more", true));
+    if (signal.aborted) onGone();
+    else signal.addEventListener("abort", onGone, { once: true });
+    void answer.then((known) => {
+      signal.removeEventListener("abort", onGone);
+      resolve(known);
+    });
   });
 }
 

@@ -11,11 +11,11 @@ import { fileURLToPath } from "node:url";
 import type { Config } from "./config/config.js";
 import { ConfiguredCredentials } from "./credentials/configured-credentials.js";
 import { openDataDirectory } from "./data-directory.js";
-import type { Forge } from "./domain/subject.js";
+import { HttpForges } from "./forge/http-forges.js";
+import { SignedWebhooks } from "./forge/signed-webhooks.js";
 import { createGitEngine } from "./git/engine.js";
 import { checkReach, type Directories, findHolderUser, shieldDirectories } from "./holder-user.js";
 import type { Log } from "./log.js";
-import type { Forges } from "./ports/forges.js";
 import { connectPool } from "./postgres/client.js";
 import { startEmbeddedPostgres } from "./postgres/embedded/embedded-postgres.js";
 import { openStore } from "./postgres/store.js";
@@ -64,8 +64,9 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
     const services = await startServices({
       store,
       git,
-      forges: noForges(config.forges), // no adapter asks forges yet
       credentials: new ConfiguredCredentials(config.credentials),
+      forges: new HttpForges(config.forges),
+      webhooks: new SignedWebhooks(config.forges),
       settings: { ...config, dataDir: data.path, authentication: config.tokensFile !== undefined },
       version,
       components: { nodegit: createRequire(import.meta.url)("nodegit/package.json").version },
@@ -76,6 +77,7 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
     const rpc = await startRpcServer({
       listen: config.listen,
       services,
+      webhooks: services.deliveries,
       credentials: tokens,
       allowCleartext: config.allowCleartext,
       log,
@@ -130,11 +132,6 @@ export async function askDatabase(url: string): Promise<string> {
   } finally {
     await sql.end({ timeout: 1 });
   }
-}
-
-/** Forges that cannot be asked: nothing is ever dropped for its subject. */
-function noForges(configured: readonly Forge[]): Forges {
-  return { configured, state: async () => ({ state: "UNKNOWN", problem: "no adapter", failed: true }) };
 }
 
 /** From `src/`, or from `dist/src/`. */

@@ -8,14 +8,15 @@ const ours = ["bench", "scripts", "setup", "src", "test"].filter((directory) => 
 const everything = readSources(ours, [".ts", ".mjs", ".sh", ".sql"]);
 
 /**
- * What each part of src/ may import besides itself. `gen` is the generated protocol. An adapter (credentials, git,
- * postgres, rpc) never sees another one: only app.ts puts them together.
+ * What each part of src/ may import besides itself. `gen` is the generated protocol. An adapter (credentials, forge,
+ * git, postgres, rpc) never sees another one: only app.ts puts them together.
  */
 const layers: Record<string, readonly string[]> = {
   domain: [],
   ports: ["domain"],
   service: ["domain", "ports"],
   credentials: ["domain", "ports"],
+  forge: ["domain", "ports"],
   git: ["domain", "ports"],
   postgres: ["domain", "ports"],
   rpc: ["config", "domain", "gen", "log", "ports", "service"],
@@ -29,6 +30,7 @@ const layers: Record<string, readonly string[]> = {
     "credentials",
     "data-directory",
     "domain",
+    "forge",
     "git",
     "holder-user",
     "log",

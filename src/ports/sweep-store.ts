@@ -24,8 +24,7 @@ export type SweepCandidate = {
   readonly due: "" | "MAX_AGE" | "ORPHANED";
   /** If its subject is seen closed now, that is the second time. */
   readonly ripe: boolean;
-} & /** `workspaceId`: what would go with it; empty for none. */
-(
+} /** `workspaceId`: what would go with it; empty for none. */ & (
   | { readonly kind: "SESSION"; readonly sessionId: string; readonly workspaceId: string }
   | { readonly kind: "WORKSPACE"; readonly key: LeaseKey }
 );

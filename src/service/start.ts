@@ -4,8 +4,8 @@
 import { setMaxListeners } from "node:events";
 import type { TtlBounds } from "../domain/lease.js";
 import type { TokenSecret } from "../domain/lease-token.js";
-import type { Forge } from "../domain/subject.js";
 import type { Credentials } from "../ports/credentials.js";
+import type { DeliveryStore } from "../ports/delivery-store.js";
 import type { DependencyStore } from "../ports/dependency-store.js";
 import type { EventLog } from "../ports/event-log.js";
 import type { Forges } from "../ports/forges.js";
@@ -18,11 +18,14 @@ import type { SalvageStore } from "../ports/salvage-store.js";
 import type { SessionStore } from "../ports/session-store.js";
 import type { SweepLimits, SweepStore } from "../ports/sweep-store.js";
 import type { Wake } from "../ports/wake.js";
+import type { Webhooks } from "../ports/webhooks.js";
 import type { WorkspaceStore } from "../ports/workspace-store.js";
 import { Acquiring } from "./acquiring.js";
 import { AdministrationService } from "./administration.js";
 import { Cleaning } from "./cleaning.js";
+import type { Deliveries } from "./deliveries.js";
 import { Dependencies } from "./dependencies.js";
+import { ForgeWork } from "./forge-work.js";
 import { Granting } from "./granting.js";
 import { Handover } from "./handover.js";
 import { Heartbeats } from "./heartbeats.js";
@@ -37,12 +40,8 @@ import { Salvaging } from "./salvaging.js";
 import { Seats } from "./seats.js";
 import type { Services } from "./services.js";
 import { SessionKeeping } from "./session-keeping.js";
-import { SubjectDrops } from "./subject-drops.js";
-import type { SubjectReports } from "./subject-reports.js";
 import { Submodules } from "./submodules.js";
-import { SweepClock } from "./sweep-clock.js";
-import { Sweeping } from "./sweeping.js";
-import { Tidying } from "./tidying.js";
+import { SweepWork } from "./sweep-work.js";
 import { Verifying } from "./verifying.js";
 import { Watching } from "./watching.js";
 
@@ -58,6 +57,7 @@ export interface ServiceStore {
   readonly sessions: SessionStore;
   readonly sweeps: SweepStore;
   readonly dependencies: DependencyStore;
+  readonly deliveries: DeliveryStore;
   readonly repositories: RepositoryStore;
   readonly hosts: HostStore;
   readonly events: EventLog;
@@ -73,7 +73,6 @@ export interface ServiceSettings {
   readonly authentication: boolean;
   readonly allowUrls: readonly string[];
   readonly allowLocal: boolean;
-  readonly forges: readonly Forge[];
   readonly ttl: TtlBounds;
   readonly drainLimitMs: number;
   readonly eventRetentionMs: number;
@@ -87,6 +86,7 @@ export interface ServiceOptions {
   readonly git: GitEngine;
   readonly credentials: Credentials;
   readonly forges: Forges;
+  readonly webhooks: Webhooks;
   readonly settings: ServiceSettings;
   readonly version: string;
   /** Versions of what the adapters are built of. */
@@ -95,8 +95,7 @@ export interface ServiceOptions {
 }
 
 export interface RunningServices extends Services {
-  /** Told of what forges say by themselves. */
-  readonly subjects: SubjectReports;
+  readonly deliveries: Deliveries;
   readonly readiness: () => Promise<{ readonly ok: boolean; readonly detail: string }>;
   /** From now on watchers and waiting Acquires end with DRAINING. */
   drain(): void;
@@ -174,7 +173,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     wake,
     secret,
     ttl,
-    forges: settings.forges,
+    forges: options.forges.configured,
     draining: signal,
   });
   const heartbeats = new Heartbeats(leases);
@@ -193,11 +192,11 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     ttl,
   });
   const { sweeper } = settings;
-  const sweeps = { store: store.sweeps, forges: options.forges, limits: sweeper, ownership, keeper, wake, log };
-  const drops = new SubjectDrops(sweeps);
-  const tidying = new Tidying({ store: store.sweeps, work, repositories, git, salvaging, keeper, places, log });
-  const sweeping = new Sweeping({ ...sweeps, tidying, retentionMs: settings.eventRetentionMs });
-  const clock = new SweepClock({ ...sweeps, sweeping, drops, intervalMs: sweeper.intervalMs });
+  const sweepWork = new SweepWork({
+    ...{ store: store.sweeps, forges: options.forges, limits: sweeper, intervalMs: sweeper.intervalMs },
+    ...{ work, repositories, git, salvaging, keeper, places, ownership, wake, log },
+    retentionMs: settings.eventRetentionMs,
+  });
   const info = {
     version: options.version,
     storeId: secret.storeId,
@@ -216,7 +215,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     salvages,
     verifying: new Verifying({ pool, repositories, hosts, keeper, wake }),
     keeper,
-    sweeping,
+    sweeping: sweepWork.sweeping,
     sweeps: store.sweeps,
     events,
     wake,
@@ -237,13 +236,19 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     log,
   });
 
+  const forgeWork = new ForgeWork({
+    ...{ webhooks: options.webhooks, store: store.deliveries, reports: sweepWork.drops },
+    ...{ mirrors, ownership, log },
+  });
+
   await watching.tail.start();
   await wake.start();
   await ownership.start();
   if (!ownership.owner)
     log.info({ host: ownership.host.name }, "another server owns this host: serving what needs the database only");
   pulse.start();
-  clock.start();
+  sweepWork.start();
+  forgeWork.start();
 
   const settle = async () => {
     const limit = new Promise((resolve) => setTimeout(resolve, settings.drainLimitMs).unref());
@@ -255,11 +260,12 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     sessions: new SessionKeeping({
       store: store.sessions,
       pool,
-      forges: settings.forges,
+      forges: options.forges.configured,
       maxAgeMs: sweeper.maxAgeMs,
       secret,
       wake,
     }),
+    deliveries: forgeWork.deliveries,
     readiness: async () => {
       await store.ping();
       return {
@@ -267,11 +273,10 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
         detail: ownership.owner ? `owner of ${ownership.host.name}` : "serving without owning the host",
       };
     },
-    subjects: drops,
     drain: () => draining.abort(),
     stop: async () => {
       draining.abort();
-      await Promise.all([pulse.stop(), clock.stop()]);
+      await Promise.all([pulse.stop(), forgeWork.stop(), sweepWork.stop()]);
       await settle();
       await ownership.stop();
       await wake.stop();

@@ -96,12 +96,15 @@ export class PostgresWork implements WorkspaceStore {
     const rows = await run(
       () => this.#sql<{ path: string }[]>`
         select p.path from jsonb_array_elements_text(${this.#sql.json(paths as string[])}::jsonb) as p (path)
-          cross join lateral regexp_match(p.path, '/w([1-9][0-9]{0,17})(?:[.][0-9]+)?([.](?:git-new|git-old|aside|guard))?$') as m (parts)
-          join workspaces w on w.id = m.parts[1]::bigint
+          cross join lateral regexp_match(p.path, '/([^/]+)/w([1-9][0-9]{0,17})(?:[.]([1-9][0-9]{0,17}))?([.](?:git-new|git-old|aside|guard))?$') as m (parts)
+          join workspaces w on w.id = m.parts[2]::bigint
+          join repositories r on r.id = w.repository_id and r.name = m.parts[1]
          where w.host_id = ${this.#identity.hostId}
+           -- no directory of ours had a fence that was not given yet
+           and coalesce(m.parts[3]::bigint, 0) <= w.fence
            and (w.state = 'RETIRED' or (p.path <> w.path and p.path <> all (w.old_paths)))
            -- beside a workspace that is being worked on, they may be in use
-           and (m.parts[2] is null or w.state not in ('PREPARING', 'CLEANING'))`,
+           and (m.parts[4] is null or w.state not in ('PREPARING', 'CLEANING'))`,
     );
     return rows.map((row) => row.path);
   }

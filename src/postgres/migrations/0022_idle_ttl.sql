@@ -61,7 +61,7 @@ begin
   return n;
 end $$;
 
--- A directory <repository>/w<id>[.<fence>] of the host. known: its workspace has a row. adopted: it has none and is ours (p_marked: a
+-- A directory <repository>/w<id>[.<fence>] of the host. known: its workspace has a row, and had that fence. adopted: it has none and is ours (p_marked: a
 -- trusted index says so); it gets one again, under which the owner salvages what is in it and removes it. foreign: it is not
 -- ours, or its number was never given here.
 create function adopt_directory(p_server bigint, p_host int, p_repository text, p_workspace bigint, p_fence bigint, p_path text, p_marked bool)
@@ -70,7 +70,11 @@ declare
   v_repository int;
   w workspaces;
 begin
-  if exists (select from workspaces x where x.id = p_workspace) then return 'known'; end if;
+  select * into w from workspaces x where x.id = p_workspace;
+  if found then
+    return case when w.fence >= p_fence and p_repository = (select r.name from repositories r where r.id = w.repository_id) then 'known'
+                else 'foreign' end;
+  end if;
   if not exists (select from hosts h where h.id = p_host and h.server_id = p_server) then return 'known'; end if;
   select r.id into v_repository from repositories r where r.name = p_repository and not r.removing;
   if v_repository is null or not p_marked

@@ -3,7 +3,7 @@ import { createHmac, randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { beforeAll, expect, it } from "vitest";
+import { beforeAll, expect, it, vi } from "vitest";
 import { EventKind } from "../../gen/leasehold/v1/event_pb.js";
 import { SessionCloseReason, SessionState } from "../../gen/leasehold/v1/session_pb.js";
 import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
@@ -13,6 +13,9 @@ import { expectSoundDisk, expectSoundStore, settled } from "../support/invariant
 import { type ServerProcess, useServers } from "../support/server.js";
 import { until } from "../support/until.js";
 import { git, Upstream } from "../support/upstream.js";
+
+// each test starts one server or two, which takes seconds on a slow machine
+vi.setConfig({ testTimeout: 90_000 });
 
 const servers = useServers();
 let site: ForgeSite;
@@ -36,6 +39,8 @@ async function session(server: ServerProcess, repository: string, number: number
   await client.release(held, { disposition: Disposition.PARK });
   return { ...held, id: opened?.sessionId ?? "" };
 }
+
+type Held = Awaited<ReturnType<typeof session>>;
 
 async function register(server: ServerProcess) {
   const name = `fleet-${++repositories}`;
@@ -75,8 +80,10 @@ it("C1 a server sweeps at its start, and then every SWEEPER_INTERVAL_HOURS", asy
   expect(Math.abs(Number(dropTime) - Date.now() / 1_000 - 2 * 86_400)).toBeLessThan(60);
   const closed = await until("the session is dropped", () => isClosed(server, held.id));
   expect(closed.closeReason).toBe(SessionCloseReason.SUBJECT_CLOSED);
-  const sweeps = await client.events(1n, { kinds: [EventKind.SWEEP_FINISHED] });
-  expect(sweeps.some(({ detail }) => detail.startsWith("swept: 1 sessions, 1 worktrees, 0 cache clones; "))).toBe(true);
+  await until("the sweep is told", async () => {
+    const sweeps = await client.events(1n, { kinds: [EventKind.SWEEP_FINISHED] });
+    return sweeps.some(({ detail }) => detail.startsWith("swept: 1 sessions, 1 worktrees, 0 cache clones; "));
+  });
   await server.stop();
 });
 
@@ -96,7 +103,7 @@ it("D3 a webhook does the same at once without a grace, and else when the grace 
     site.options("{ interval: 0, grace: 1500ms }", { databaseUrl, dataDir: server.dataDir }),
   );
   const [stays, goes, opened] = [++issues, ++issues, ++issues];
-  const sessions = [];
+  const sessions: Held[] = [];
   for (const one of [stays, goes, opened]) {
     sessions.push(await session(patient, name, one));
     expect(await webhook(patient, "issues", issueEvent("closed", one))).toBe(202);
@@ -122,7 +129,7 @@ it("D3 a deleted branch takes what is parked of it, unless its subject is open o
   const [open, closed, unknown] = [++issues, ++issues, ++issues];
   site.say(open, "open");
   site.say(closed, "closed");
-  const held = [];
+  const held: Held[] = [];
   for (const number of [open, closed, unknown]) held.push(await session(server, "branchy", number, "topic"));
   const other = await session(server, "branchy", closed + 1_000, "main");
   await client.admin.updateRepository({
@@ -144,7 +151,7 @@ it("C5 G10 two servers that sweep at once ask each subject once and answer the s
   const one = await servers.start(site.options("{ interval: 0, grace: 0s }", { databaseUrl, host: "one" }));
   const two = await servers.start(site.options("{ interval: 0, grace: 0s }", { databaseUrl, host: "two" }));
   const numbers = [++issues, ++issues, ++issues];
-  const held = [];
+  const held: Held[] = [];
   for (const [index, number] of numbers.entries()) {
     site.say(number, index === 0 ? "open" : "closed");
     for (const server of [one, two]) held.push(await session(server, await register(server), number));
@@ -166,7 +173,7 @@ it("G12 C7 a server killed in the middle of a sweep leaves no session without it
   const options = site.options("{ interval: 0, grace: 0s }", { databaseUrl });
   const server = await servers.start(options);
   const name = await register(server);
-  const held = [];
+  const held: Held[] = [];
   for (let i = 0; i < 6; i++) {
     site.say(++issues, "closed");
     held.push(await session(server, name, issues));

@@ -22,7 +22,7 @@ export const webhookLimits: BodyLimits = {
   maxBytes: 1024 * 1024,
   maxTotalBytes: 64 * 1024 * 1024,
   maxWastedBytes: 8 * 1024 * 1024,
-  wasteMs: 1_000,
+  wasteMs: 5_000,
 };
 
 /** `other` answers the rest. */

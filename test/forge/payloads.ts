@@ -16,6 +16,10 @@ export interface Sent {
 export const noCommit = "0".repeat(40);
 const commit = "bffeb74224043ba2feb48d137756c8a9331c449a";
 
+let seconds = 0;
+/** No two changes are of one time. */
+const changed = () => ({ updated_at: new Date(Date.UTC(2026, 10, 21) + ++seconds * 1_000).toISOString() });
+
 type Named = readonly [event: string, payload: object];
 
 /** GitHub's, which Gitea's and Forgejo's are like. */
@@ -31,6 +35,7 @@ export const githubLike = {
         title: "Title",
         state: action === "closed" ? "closed" : "open",
         html_url: `https://x/${project}/issues/${number}`,
+        ...changed(),
       },
       repository: repository(project),
       sender: { id: 1, login: "ada" },
@@ -48,6 +53,7 @@ export const githubLike = {
         merged,
         head: { ref: "topic" },
         base: { ref: "main" },
+        ...changed(),
       },
       repository: repository(project),
       sender: { id: 1, login: "ada" },

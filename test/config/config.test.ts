@@ -47,9 +47,22 @@ describe("without any setting", () => {
       eventRetentionMs: 604_800_000,
       upstreamTimeoutMs: 120_000,
       firstCloneTimeoutMs: 1_800_000,
+      sweeper: { intervalMs: 21_600_000, graceMs: 600_000, maxAgeMs: 2_592_000_000, orphanAgeMs: 86_400_000 },
       logLevel: "info",
       logFormat: "auto",
     });
+  });
+
+  test("C1 C3 the sweep is set by its old names, in hours and days, and by durations", () => {
+    const env = { SWEEPER_INTERVAL_HOURS: "12", MAX_AGE_DAYS: "7.5" };
+    expect(load({}, env).sweeper).toMatchObject({ intervalMs: 12 * 3_600_000, maxAgeMs: 7.5 * 86_400_000 });
+    const both = { ...env, LEASEHOLD_SWEEPER_INTERVAL: "90m", LEASEHOLD_SWEEPER_GRACE: "0s" };
+    expect(load({}, both).sweeper).toMatchObject({ intervalMs: 90 * 60_000, graceMs: 0 });
+    writeFileSync(join(cwd, "leasehold.yaml"), "sweeper: { interval: 0, grace: 10m, max_age: 30d, orphan_age: 24h }\n");
+    expect(load().sweeper.intervalMs).toBe(0);
+    for (const [name, wrong] of Object.entries({ SWEEPER_INTERVAL_HOURS: "-1", MAX_AGE_DAYS: "0" })) {
+      expect(() => load({}, { [name]: wrong })).toThrow(`from ${name}`);
+    }
   });
 
   test("the configuration cannot be changed", () => {

@@ -102,6 +102,9 @@ export async function takeAdminTour(name: string, call: Call, served: Served, ma
   expect(await ask(`${admin}VerifyWorkspaces`, { workspaceIds: ["w999"] })).toMatchObject({
     results: [{ outcome: "VERIFICATION_OUTCOME_SKIPPED", reason: "WORKSPACE_NOT_FOUND" }],
   });
+  expect(await ask(`${admin}Sweep`, { dryRun: true })).toMatchObject({
+    sweep: { dryRun: true, summary: expect.stringMatching(/^swept: \d+ sessions, \d+ worktrees, /) },
+  });
   expect(await askInVain(`${admin}DiscardSalvage`, { salvageId: "s999.1" })).toContain("salvage");
 
   const all = AdminService.methods.map((method) => admin + method.name);

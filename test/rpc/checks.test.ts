@@ -59,7 +59,7 @@ describe("the table", () => {
 
   test("F3 update_mask knows every setting of the proto's comment", () => {
     const older = "url min_idle max_workspaces stable_path credential labels paused salvage_ttl".split(" ");
-    const newer = "object_storage kill_stragglers salvage_ignored share_dependencies".split(" ");
+    const newer = "object_storage kill_stragglers salvage_ignored share_dependencies idle_ttl".split(" ");
     expect([...updatableSettings].sort()).toEqual([...older, ...newer].sort());
   });
 });

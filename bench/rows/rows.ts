@@ -9,6 +9,7 @@ import { heartbeats } from "./heartbeats.js";
 import { parked } from "./parked.js";
 import { release } from "./release.js";
 import { salvage } from "./salvage.js";
+import { sweep } from "./sweep.js";
 import { verification } from "./verification.js";
 import { warm } from "./warm.js";
 import { watchers } from "./watchers.js";
@@ -26,4 +27,5 @@ export const rows: readonly Row[] = [
   emptyCall,
   watchers,
   crowded,
+  sweep,
 ];

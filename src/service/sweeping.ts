@@ -26,10 +26,10 @@ import type { Tidying } from "./tidying.js";
 export interface SweepingDependencies {
   readonly store: SweepStore;
   readonly forges: Forges;
-  readonly tidying: Tidying;
-  readonly ownership: HostOwnership;
-  readonly keeper: Keeper;
-  readonly wake: Wake;
+  readonly tidying: Pick<Tidying, "tidy">;
+  readonly ownership: Pick<HostOwnership, "owner">;
+  readonly keeper: Pick<Keeper, "expect">;
+  readonly wake: Pick<Wake, "hint">;
   readonly limits: SweepLimits;
   /** Of closed sessions. */
   readonly retentionMs: number;

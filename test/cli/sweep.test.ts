@@ -14,7 +14,7 @@ async function against(script: Script, args: readonly string[]) {
 const url = "https://git.example.com/owner/name/issues/7";
 const summary = "swept: 1 sessions, 1 worktrees, 0 cache clones; skipped: 12 (still active), 1 (unknown), 0 (errors)";
 
-function sweeping(asked: unknown[]): Script["admin"] {
+function sweeping(asked: unknown[]): NonNullable<Script["admin"]> {
   return {
     sweep: ({ dryRun }) => {
       asked.push(dryRun);

@@ -3,7 +3,7 @@
 -- 2. A closing counts from its first sighting on. OPEN takes it back; UNKNOWN is nothing that was said, and is never stored.
 
 alter table leases add column subject jsonb;
-create index sessions_by_subject on sessions ((subject ->> 'url')) where subject is not null and state <> 'CLOSED';
+create index sessions_by_subject on sessions ((subject ->> 'url')) where subject is not null;
 
 alter table leases drop constraint end_reason_is_known;
 alter table leases add constraint end_reason_is_known

@@ -19,6 +19,7 @@ create table sweeps (
   report jsonb,
   constraint only_ended_sweeps_have_a_report check (report is null or end_time is not null)
 );
+create index closed_sessions_by_workspace on sessions (workspace_id) where state = 'CLOSED';
 create unique index one_sweep_at_a_time on sweeps ((true)) where end_time is null;
 
 -- outcome: begun, or running (then of that one)
@@ -56,7 +57,7 @@ begin
   delete from sweeps x where x.id < p_sweep - 100;
   delete from sessions s where s.state = 'CLOSED' and s.close_time < clock_timestamp() - p_retention;
   delete from subjects u where not is_about(u.url) and u.check_time < clock_timestamp() - interval '1 day'
-     and not exists (select from sessions s where s.subject ->> 'url' = u.url);
+     and not exists (select from sessions s where s.subject ->> 'url' = u.url and s.subject is not null);
   return true;
 end $$;
 
@@ -69,7 +70,7 @@ language sql stable as $$
   select 'SESSION', s.id,
          case when s.state = 'ACTIVE' then s.workspace_id
               else (select w.id from workspaces w join repositories r on r.id = w.repository_id
-                     where r.name = s.repository and w.bound_caller = s.caller and w.binding = s.binding and s.binding <> ''
+                     where r.name = s.repository and w.bound_caller = s.caller and w.binding = s.binding and w.binding <> ''
                        and w.state in ('LEASED', 'PARKED')) end,
          s.fence, s.repository, s.subject,
          case when s.state <> 'ACTIVE' and s.active_time + p_age <= clock_timestamp() then 'MAX_AGE' else '' end,
@@ -90,7 +91,7 @@ language sql stable as $$
     left join subjects u on u.url = coalesce(w.subject, c.subject) ->> 'url'
    where w.state = 'PARKED'
      and not exists (select from sessions s where s.repository = r.name and s.caller = w.bound_caller and s.binding = w.binding
-                        and s.state <> 'CLOSED')
+                        and s.binding <> '' and s.state <> 'CLOSED')
    order by 1, 2
 $$;
 
@@ -113,7 +114,7 @@ begin
   if not found or s.state = 'CLOSED' then outcome := 'gone'; return; end if;
   -- what its binding has now, or else what its lease had
   v_id := coalesce((select x.id from workspaces x join repositories r on r.id = x.repository_id
-                     where r.name = s.repository and x.bound_caller = s.caller and x.binding = s.binding and s.binding <> ''), s.workspace_id);
+                     where r.name = s.repository and x.bound_caller = s.caller and x.binding = s.binding and x.binding <> ''), s.workspace_id);
   perform lock_workspace(v_id);
   select * into w from workspaces x where x.id = v_id for update;
   select * into l from leases x where x.workspace_id = v_id and x.end_time is null for update;
@@ -161,7 +162,7 @@ begin
   select * into w from workspaces x where x.id = p_workspace and x.fence = p_fence and x.state = 'PARKED' for update;
   if not found then return false; end if;
   if not p_any and exists (select from sessions s join repositories r on r.name = s.repository
-                            where r.id = w.repository_id and s.caller = w.bound_caller and s.binding = w.binding and s.state <> 'CLOSED') then
+                            where r.id = w.repository_id and s.caller = w.bound_caller and s.binding = w.binding and s.binding <> '' and s.state <> 'CLOSED') then
     return false;
   end if;
   update workspaces x set state = 'CLEANING', fence = x.fence + 1, removing = true, attempts = 0, retry_time = null
@@ -177,7 +178,7 @@ language sql stable as $$
     from workspaces w
     join repositories r on r.id = w.repository_id
     left join lateral (select x.revision from leases x where x.workspace_id = w.id order by x.fence desc limit 1) l on true
-    left join sessions s on s.repository = r.name and s.caller = w.bound_caller and s.binding = w.binding and s.state <> 'CLOSED'
+    left join sessions s on s.repository = r.name and s.caller = w.bound_caller and s.binding = w.binding and s.binding <> '' and s.state <> 'CLOSED'
    where r.name = p_repository and w.state = 'PARKED'
      and ('refs/heads/' || p_branch in (w.head, l.revision) or l.revision = p_branch)
    order by w.id

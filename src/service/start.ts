@@ -41,6 +41,7 @@ import type { Services } from "./services.js";
 import { SessionKeeping } from "./session-keeping.js";
 import { Submodules } from "./submodules.js";
 import { Verifying } from "./verifying.js";
+import { Warming } from "./warming.js";
 import { Watching } from "./watching.js";
 
 /** An open store, by its ports. */
@@ -226,6 +227,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const forgeWork = new ForgeWork({
     ...{ webhooks: options.webhooks, store: store.deliveries, reports: toldOnly(log) },
     ...{ mirrors, ownership, log },
+    warming: new Warming({ work, pool, repositories, mirrors, keeper, ownership, wake }),
   });
 
   await watching.tail.start();

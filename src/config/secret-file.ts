@@ -3,11 +3,13 @@
  *
  * Invariant: no part of the secret is in what is told of it.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 
 /** What is wrong with it, or undefined. The first line counts, and has to fit into a header of HTTP. */
 export function secretFileFault(path: string): string | undefined {
   try {
+    // a pipe would be waited for
+    if (!statSync(path).isFile()) return `${path} is no regular file`;
     const line = readFileSync(path, "utf8").split(/\r?\n/, 1)[0] ?? "";
     if (line.trim() === "") return `the first line of ${path} is empty`;
     return /^[\x20-\x7e]*$/.test(line)

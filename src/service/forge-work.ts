@@ -8,12 +8,14 @@ import { ForgeKeeper } from "./forge-keeper.js";
 import type { Mirrors } from "./mirrors.js";
 import { Refreshing } from "./refreshing.js";
 import type { SubjectReports } from "./subject-reports.js";
+import type { Warming } from "./warming.js";
 
 export interface ForgeWorkDependencies {
   readonly webhooks: Webhooks;
   readonly store: DeliveryStore;
   readonly reports: SubjectReports;
   readonly mirrors: Pick<Mirrors, "fetch">;
+  readonly warming: Warming;
   readonly ownership: HostOwnership;
   readonly log: Logger;
 }
@@ -23,8 +25,8 @@ export class ForgeWork {
   readonly #keeper: ForgeKeeper;
   readonly #refreshing: Refreshing;
 
-  constructor({ webhooks, store, reports, mirrors, ownership, log }: ForgeWorkDependencies) {
-    this.#refreshing = new Refreshing({ store, mirrors, ownership, log });
+  constructor({ webhooks, store, reports, mirrors, warming, ownership, log }: ForgeWorkDependencies) {
+    this.#refreshing = new Refreshing({ store, mirrors, warming, ownership, log });
     this.#keeper = new ForgeKeeper({ store, reports, log, onWanted: () => this.#refreshing.look() });
     this.deliveries = new Deliveries({ webhooks, store, log, onStored: () => this.#keeper.look() });
   }

@@ -4,16 +4,20 @@
  * Invariants:
  * 1. A wish is fulfilled by a fetch that began after it; one fetch is for all wishes that came before it.
  * 2. A fetch that fails is tried again after growing pauses, and at last left to whoever acquires next.
+ * 3. What waits idle follows behind each fetch.
  */
+import type { Repository } from "../domain/repository.js";
 import type { DeliveryStore, WantedRefresh } from "../ports/delivery-store.js";
 import type { HostOwnership } from "../ports/host-store.js";
 import type { Logger } from "../ports/logger.js";
 import { Looking } from "./looking.js";
 import type { Mirrors } from "./mirrors.js";
+import type { Warming } from "./warming.js";
 
 export interface RefreshingDependencies {
   readonly store: DeliveryStore;
   readonly mirrors: Pick<Mirrors, "fetch">;
+  readonly warming: Warming;
   readonly ownership: HostOwnership;
   readonly log: Logger;
 }
@@ -25,6 +29,8 @@ export class Refreshing {
   readonly #deps: RefreshingDependencies;
   readonly #looking: Looking;
   readonly #running = new Map<number, Promise<void>>();
+  readonly #warming = new Map<number, Promise<void>>();
+  readonly #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(deps: RefreshingDependencies) {
@@ -46,7 +52,9 @@ export class Refreshing {
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#timer = undefined;
+    this.#stopping.abort();
     await this.#looking.settled();
+    await Promise.all(this.#warming.values());
   }
 
   async #takeUp(): Promise<void> {
@@ -72,8 +80,20 @@ export class Refreshing {
         () => false, // the log has it
       );
       await (isFetched ? store.refreshed(wanted) : store.postponeRefresh(wanted));
+      if (isFetched) this.#warm(wanted.repository);
     } catch (error) {
       log.warn({ err: error, repository: wanted.repository.name }, "what became of a fetch could not be stored");
     }
+  }
+
+  /** One that is under way looks at the newest tip itself before each workspace. */
+  #warm(repository: Repository): void {
+    const { warming, log } = this.#deps;
+    if (repository.minIdle === 0 || this.#warming.has(repository.id)) return;
+    const task = warming
+      .warm(repository, this.#stopping.signal)
+      .catch((error) => log.warn({ err: error, repository: repository.name }, "idle workspaces stay behind a push"))
+      .finally(() => this.#warming.delete(repository.id));
+    this.#warming.set(repository.id, task);
   }
 }

@@ -43,6 +43,7 @@ import { SessionKeeping } from "./session-keeping.js";
 import { Submodules } from "./submodules.js";
 import { SweepWork } from "./sweep-work.js";
 import { Verifying } from "./verifying.js";
+import { Warming } from "./warming.js";
 import { Watching } from "./watching.js";
 
 /** An open store, by its ports. */
@@ -239,6 +240,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const forgeWork = new ForgeWork({
     ...{ webhooks: options.webhooks, store: store.deliveries, reports: sweepWork.drops },
     ...{ mirrors, ownership, log },
+    warming: new Warming({ work, pool, repositories, mirrors, keeper, ownership, wake }),
   });
 
   await watching.tail.start();

@@ -94,6 +94,42 @@ describe("A5 work that exists nowhere else is saved:", () => {
       (path) => writeFile(join(path, "sub/keep.log"), "x"),
       { files: 1, commits: 0 },
     ],
+    "a file that the holder's own rules take back": [
+      (path) => {
+        writeFile(join(path, "build/x"), "x");
+        appendFileSync(join(path, ".gitignore"), "!build/\n");
+      },
+      { files: 2, commits: 0 },
+    ],
+    "a file that a new file of rules takes back, in a directory of the commit": [
+      (path) => {
+        writeFile(join(path, "dir/x.log"), "x");
+        writeFile(join(path, "dir/.gitignore"), "!*.log\n");
+      },
+      { files: 2, commits: 0 },
+    ],
+    "a file that a new file of rules takes back, in a new directory": [
+      (path) => {
+        writeFile(join(path, "new/deep/x.log"), "x");
+        writeFile(join(path, "new/.gitignore"), "!x.log\n");
+        writeFile(join(path, "new/deep/y.log"), "y");
+      },
+      { files: 2, commits: 0 },
+    ],
+    "rules that were removed, which take nothing back": [
+      (path) => {
+        writeFile(join(path, "x.log"), "x");
+        rmSync(join(path, ".gitignore"));
+      },
+      { files: 1, commits: 0 },
+    ],
+    "rules that would be tried for ever, which are not believed": [
+      (path) => {
+        writeFile(join(path, `${"a".repeat(240)}.log`), "x");
+        appendFileSync(join(path, ".gitignore"), "!*.log\n*a*a*a*a*a*a*a*b\n");
+      },
+      { files: 1, commits: 0 },
+    ],
     "a nested repository": [
       (path) => {
         mkdirSync(join(path, "inner"));

@@ -4,6 +4,7 @@
 import { writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
+import { EventKind } from "../../gen/leasehold/v1/event_pb.js";
 import type { ForgeKind } from "../../src/domain/subject.js";
 import type { Sql } from "../../src/postgres/client.js";
 import { githubLike, message, type Sent } from "../forge/payloads.js";
@@ -58,6 +59,20 @@ export class TestForge {
     return { upstream, project: `owner/${name}`, url: this.git.url(`owner/${name}.git`) };
   }
 
+  /** The same, registered, and with a mirror on each of the servers' hosts. */
+  async mirrored(name: string, servers: readonly ServerProcess[]) {
+    const { upstream, url, project } = await this.repository(name);
+    await servers[0]?.client.admin.registerRepository({ repository: { name, url } });
+    for (const { client, host } of servers)
+      await client.releaseAndClean(await client.acquire({ repository: name, host }));
+    return { upstream, project, name };
+  }
+
+  /** Fetches that it was asked for. */
+  fetches(project: string): number {
+    return this.git.requests.filter((line) => line.includes(`/${project}.git/info/refs`)).length;
+  }
+
   stop(): Promise<void> {
     return this.git.stop();
   }
@@ -93,6 +108,11 @@ export const closing = (project: string, number: number, delivery?: string): Sen
 /** Of the forge of that kind, for a message that all but GitLab send in one shape. */
 export const signed = (kind: ForgeKind, named: readonly [string, object], delivery?: string): Sent =>
   message(kind, secret, named, delivery);
+
+/** How often the hosts' mirrors of a repository have changed. */
+export async function changes({ client }: ServerProcess, repository: string): Promise<number> {
+  return (await client.events(1n, { repository, kinds: [EventKind.MIRROR_CHANGED] })).length;
+}
 
 /** Resolves when nothing that was stored is left to be done. Answers how many deliveries there are. */
 export function followed(sql: Sql): Promise<number> {

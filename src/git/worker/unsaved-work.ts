@@ -14,7 +14,8 @@ import { BaseFiles } from "./base-files.js";
 import { type Change, findChanges } from "./changed-files.js";
 import { Damaged, type ObjectKind, parseCommit } from "./git-object.js";
 import { type HolderGit, readHolderGit, type Tip } from "./holder-git.js";
-import { IgnoreRules } from "./ignore-rules.js";
+import { HolderRules } from "./holder-rules.js";
+import { IgnoreRules, isRulesFile } from "./ignore-rules.js";
 import { IndexFile } from "./index-file.js";
 import { formatIndexFile } from "./index-writer.js";
 import { Inside } from "./inside.js";
@@ -30,7 +31,7 @@ import type { KnownModule } from "./trusted-modules.js";
 import { isLfsContent, unsavedLfs } from "./unsaved-lfs.js";
 import { UnsavedSubmodules } from "./unsaved-submodules.js";
 import { Modes, UntrackedWalk } from "./untracked.js";
-import { compareWorkingTree, restoreModes } from "./working-tree.js";
+import { type Comparison, compareWorkingTree, restoreModes } from "./working-tree.js";
 
 /** How many commits are gone back to find one that the mirror has. */
 const longestLine = 10_000;
@@ -117,7 +118,9 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     const staged = git?.index && findStaged(git.index, base.files);
     const tracked = new Set([...(staged?.added ?? []), ...base.files.diff.added.keys()]);
     const salvaged = new SalvagedIgnored(request.salvageIgnored);
-    const walk = new UntrackedWalk(inside, IgnoreRules.of(rules, read("blob")), salvaged, tracked, modes);
+    const ignored = new HolderRules(inside, IgnoreRules.of(rules, read("blob")));
+    for (const path of rulesFiles(base.files, comparison)) ignored.look(path);
+    const walk = new UntrackedWalk(inside, ignored, salvaged, tracked, modes);
     const submodules = new UnsavedSubmodules(inside, request.modules, comparison.strangers, salvaged, modes);
     restores.push(() => submodules.restore());
     walk.walk(submodules.strangers);
@@ -160,6 +163,12 @@ export async function findWork(request: WorkRequest): Promise<Work> {
 export function hasWork(work: Work): boolean {
   const commits = work.tips.some((tip) => tip.kind !== "remote");
   return commits || work.changes.size + work.nested.length + (work.staged?.edits.size ?? 0) + work.doubts.length > 0;
+}
+
+/** Those of the index that may differ from the commit's. */
+function rulesFiles({ index, diff }: BaseFiles, { altered }: Comparison): Set<string> {
+  const changed = altered.map((position) => index.paths[position] as string);
+  return new Set([...changed, ...diff.changed.keys(), ...diff.removed.keys()].filter(isRulesFile));
 }
 
 /** The commit to compare with, and the files whose `.gitignore` count: those of a commit that the mirror has. */

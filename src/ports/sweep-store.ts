@@ -49,7 +49,7 @@ export interface SweepStore {
   finish(sweepId: bigint, report: SweepReport | undefined, retentionMs: number): Promise<boolean>;
   /** Undefined while it runs. Without a report it was broken off. */
   outcome(sweepId: bigint): Promise<{ readonly report?: SweepReport } | undefined>;
-  /** The newest that was finished, without dry runs. */
+  /** The newest that was finished, without dry runs; its report without entries. */
   last(): Promise<
     { readonly sweepId: bigint; readonly report: SweepReport; readonly startedMsAgo: number } | undefined
   >;

@@ -68,7 +68,7 @@ export class PostgresSweeps implements SweepStore {
   async last(): ReturnType<SweepStore["last"]> {
     const [row] = await run(
       () => this.#sql<{ id: string; report: StoredReport; ago: number }[]>`
-        select id, report, (extract(epoch from clock_timestamp() - start_time) * 1000)::float8 as ago
+        select id, report || '{"entries": []}' as report, (extract(epoch from clock_timestamp() - start_time) * 1000)::float8 as ago
           from sweeps where report is not null and not dry_run order by id desc limit 1`,
     );
     return row && { sweepId: BigInt(row.id), report: toReport(row.report), startedMsAgo: row.ago };

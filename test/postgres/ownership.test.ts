@@ -115,7 +115,14 @@ test("B2 G12 of the directories on disk, only those that a row has left behind a
   const { workspace } = await lease(fixture);
   const { path, id } = workspace;
   const root = path.slice(0, path.lastIndexOf("/"));
-  const strangers = [`${root}/w999.1`, `${root}/notes`, `${root}/${id}.1x`];
-  const left = [`${root}/${id}.77`, `${path}.git-new`];
+  // nor one that has the name of another repository's, or a fence that was never given
+  const strangers = [
+    `${root}/w999.1`,
+    `${root}/notes`,
+    `${root}/${id}.1x`,
+    `${root}/${id}.77`,
+    `/other/theirs/${id}.1`,
+  ];
+  const left = [`${root}/${id}`, `${path}.git-new`];
   expect(await store.work.leftovers([path, ...strangers, ...left])).toEqual(left);
 });

@@ -99,8 +99,12 @@ test("C4 a directory without a row gets one again only if it is ours, and its nu
       ...{ path: `/workspaces/${repository}/${workspaceId}.4`, repository, marked },
       key: { workspaceId, fence: 4n },
     });
+  expect(await adopt(held.workspaceId, true), "that fence was never given").toBe("foreign");
+  await sql`update workspaces set fence = 4`;
   expect(await adopt(held.workspaceId, true)).toBe("known");
-  await store.leases.end(held, "RELEASED", "DISCARD");
+  expect(await adopt(held.workspaceId, true, "nothing"), "it is another repository's").toBe("foreign");
+  await sql`update leases set fence = 4`;
+  await store.leases.end({ ...held, fence: 4n }, "RELEASED", "DISCARD");
   await finishDueWork(store);
   await sql`delete from workspaces`;
   expect(await adopt(held.workspaceId, false)).toBe("foreign");

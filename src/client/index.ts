@@ -28,6 +28,24 @@ export type {
   ReleaseResponse,
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 export type { Acquired, AcquireOptions } from "./acquire.js";
+export type { AgentBackend, AgentTurn, BackendHealth, TurnOptions } from "./agent-backend.js";
+export type {
+  AgentErrorCode,
+  AgentEvent,
+  AgentEventBody,
+  AgentEventOrigin,
+  JsonValue,
+  TurnOutcome,
+  TurnResult,
+} from "./agent-event.js";
+export {
+  type AgentKey,
+  AgentPool,
+  type AgentPoolOptions,
+  type DisposeFailure,
+  type DisposeReport,
+  type PoolHealth,
+} from "./agent-pool.js";
 export { defaultAddress } from "./address.js";
 export {
   Client,
@@ -49,6 +67,8 @@ export {
   UnreachableError,
 } from "./error.js";
 export { Lease, type LeaseDependencies, type LeaseHeartbeatOptions, type ReleaseOptions } from "./lease.js";
+export { ProcessBackend } from "./process-backend.js";
+export { AgentStartError, type ProcessBackendOptions, type ProcessLimits } from "./process-start.js";
 export type { ScanOptions, ScanResult } from "./scan.js";
 export {
   type AgentStateName,

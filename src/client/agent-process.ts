@@ -21,6 +21,13 @@ export interface AgentProcessOptions extends LineReader {
   readonly onClosed: () => void;
 }
 
+/** In milliseconds, as of ProcessLimits. */
+export interface InsistLimits {
+  readonly cancelMs: number;
+  readonly interruptMs: number;
+  readonly terminateMs: number;
+}
+
 export interface Ending {
   readonly status: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -123,11 +130,11 @@ export class AgentProcess {
     this.#child.stdin?.end();
     // Nobody reads what it says now, and a full pipe must not keep it from ending.
     this.setPaused(false);
-    if (await this.#endsWithin(graceMs)) return;
+    if (await within(graceMs, this.ended)) return;
     this.signal("SIGTERM");
     // What was stopped could not end.
     this.signal("SIGCONT");
-    if (await this.#endsWithin(terminateMs)) return;
+    if (await within(terminateMs, this.ended)) return;
     await this.kill();
   }
 
@@ -137,12 +144,20 @@ export class AgentProcess {
     await this.ended;
   }
 
-  async #endsWithin(ms: number): Promise<boolean> {
-    const timer = new AbortController();
-    const late = pause(ms, false, { signal: timer.signal }).catch(() => false);
-    const ended = await Promise.race([this.ended.then(() => true), late]);
-    timer.abort();
-    return ended;
+  /** SIGINT, SIGTERM and SIGKILL to the group, each after its time, until `over` resolves. `onForce`: it cannot go on now. */
+  async insist(over: Promise<unknown>, limits: InsistLimits, onForce: () => void): Promise<void> {
+    const { cancelMs, interruptMs, terminateMs } = limits;
+    const steps = [
+      [cancelMs, "SIGINT"],
+      [interruptMs, "SIGTERM"],
+      [terminateMs, "SIGKILL"],
+    ] as const;
+    for (const [ms, signal] of steps) {
+      if (await within(ms, over)) return;
+      if (signal !== "SIGINT") onForce();
+      this.signal(signal);
+      this.signal("SIGCONT");
+    }
   }
 
   /** Waits until nobody is left in the group; what was killed goes at once, but for what hangs in the kernel. */
@@ -158,6 +173,16 @@ export class AgentProcess {
       await pause(20);
     }
   }
+}
+
+/** Whether something comes to be in time; what it rejects with is as good. */
+export async function within(ms: number, awaited: Promise<unknown>): Promise<boolean> {
+  const timer = new AbortController();
+  const late = pause(ms, false, { signal: timer.signal }).catch(() => false);
+  const there = () => true;
+  const outcome = await Promise.race([awaited.then(there, there), late]);
+  timer.abort();
+  return outcome;
 }
 
 function holdLeash(group: number): ChildProcess {

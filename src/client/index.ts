@@ -28,6 +28,7 @@ export type {
   ReleaseResponse,
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 export type { Acquired, AcquireOptions } from "./acquire.js";
+export { defaultAddress } from "./address.js";
 export type { AgentBackend, AgentTurn, BackendHealth, TurnOptions } from "./agent-backend.js";
 export type {
   AgentErrorCode,
@@ -46,7 +47,6 @@ export {
   type DisposeReport,
   type PoolHealth,
 } from "./agent-pool.js";
-export { defaultAddress } from "./address.js";
 export {
   Client,
   type ConnectOptions,

@@ -13,7 +13,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { ResumeBlocker } from "../../gen/leasehold/v1/session_pb.js";
 import type { AgentBackend, AgentTurn, BackendHealth, TurnOptions } from "./agent-backend.js";
 import type { AgentErrorCode, AgentEvent, AgentEventBody } from "./agent-event.js";
-import { AgentProcess, type Ending } from "./agent-process.js";
+import { AgentProcess, type Ending, within } from "./agent-process.js";
 import type * as protocolModule from "./agent-protocol.js";
 import type { AgentMessage, RunnerMessage } from "./agent-protocol.js";
 import { AgentRecord, type RecordedState } from "./agent-record.js";
@@ -98,17 +98,8 @@ export class ProcessBackend implements AgentBackend {
     if (session.lost.aborted) this.#lose();
     const blocker = resumed === null ? this.resume.blocker : null;
     this.#tell({ type: "status", state: "STARTING", detail: blocker === null ? "resumes" : `begins anew: ${blocker}` });
-    const protocolNumber = protocol.protocolVersion;
-    const directory = session.path;
-    this.#send({
-      type: "start",
-      protocol: protocolNumber,
-      session: session.sessionId,
-      agent,
-      directory,
-      resume: resumed,
-      blocker,
-    });
+    const place = { session: session.sessionId, agent, directory: session.path };
+    this.#send({ type: "start", protocol: protocol.protocolVersion, ...place, resume: resumed, blocker });
   }
 
   /** The process, and with its negative the group, of the agent. */
@@ -167,16 +158,13 @@ export class ProcessBackend implements AgentBackend {
   }
 
   async #untilReady(): Promise<boolean> {
-    const ready = new Promise<boolean>((resolve) => {
-      this.#ready = () => resolve(true);
+    const { readyMs } = this.#limits;
+    const ready = new Promise<void>((resolve) => {
+      this.#ready = resolve;
     });
-    const timer = new AbortController();
-    const late = pause(this.#limits.readyMs, false, { signal: timer.signal }).catch(() => false);
-    const ended = this.#ended.then(() => false);
-    const outcome = await Promise.race([ready, late, ended]);
-    timer.abort();
-    if (!outcome && this.#problem === "") this.#ending ??= this.#failure(`not ready within ${this.#limits.readyMs} ms`);
-    return outcome;
+    await within(readyMs, Promise.race([ready, this.#ended]));
+    if (this.#state === "STARTING") this.#ending ??= this.#failure(`not ready within ${readyMs} ms`);
+    return this.#alive;
   }
 
   #hear(line: string): void {
@@ -235,28 +223,11 @@ export class ProcessBackend implements AgentBackend {
     if (!this.#cancelling) {
       this.#cancelling = true;
       this.#send({ type: "cancel", turn: turn.turn });
-      void this.#insist(turn);
+      void this.#process.insist(turn.result, this.#limits, () => {
+        this.#ending ??= { state: "STOPPED", problem: "" };
+      });
     }
     await turn.result;
-  }
-
-  /** Ends a turn that its agent does not end. */
-  async #insist(turn: ProcessTurn): Promise<void> {
-    const { cancelMs, interruptMs, terminateMs } = this.#limits;
-    const steps = [
-      [cancelMs, "SIGINT"],
-      [interruptMs, "SIGTERM"],
-      [terminateMs, "SIGKILL"],
-    ] as const;
-    for (const [ms, signal] of steps) {
-      const timer = new AbortController();
-      await Promise.race([turn.result, pause(ms, undefined, { signal: timer.signal }).catch(() => undefined)]);
-      timer.abort();
-      if (turn.over) return;
-      this.#ending ??= signal === "SIGINT" ? undefined : { state: "STOPPED", problem: "" };
-      this.#process.signal(signal);
-      if (signal !== "SIGKILL") this.#process.signal("SIGCONT");
-    }
   }
 
   #lose(): void {

@@ -67,7 +67,11 @@ export function environmentOf(
   attached: AttachedAgent,
 ): Readonly<Record<string, string>> {
   const inherited = Object.entries(process.env).filter(([name]) => !secrets.includes(name));
-  return { ...(Object.fromEntries(inherited) as Record<string, string>), ...options.environment, ...attached.environment };
+  return {
+    ...(Object.fromEntries(inherited) as Record<string, string>),
+    ...options.environment,
+    ...attached.environment,
+  };
 }
 
 /** Attaches; whoever had the agent before, under the same lease, is gone or was told so. */

@@ -176,7 +176,8 @@ export class ProcessBackend implements AgentBackend {
     if (message.type === "result" && message.turn !== this.#turn?.turn) {
       return this.#error("LINE_INVALID", `result of turn ${message.turn}, which does not run`, false);
     }
-    const event = this.#protocol.eventOf(message, this.#turn === undefined ? "IDLE" : "RUNNING");
+    const working = this.#turn === undefined ? "IDLE" : "RUNNING";
+    const event = this.#protocol.eventOf(message, this.#state === "STARTING" ? "STARTING" : working);
     if (event?.type === "turnResult") this.#finish(event);
     else if (event !== undefined) this.#tell(event);
   }

@@ -18,19 +18,23 @@ const { values: options } = parseArgs({
     binding: { type: "string" },
     agent: { type: "string", multiple: true, default: ["ada"] },
     ttl: { type: "string", default: "60000" },
+    grace: { type: "string", default: "0" },
   },
 });
 const { repository, binding, agent: agents } = options;
 if (!repository || !binding) {
   console.error(
-    "usage: node drive.mjs --repository NAME --binding KEY [--agent NAME]... [--ttl MS] [--address ADDRESS]",
+    "usage: node drive.mjs --repository NAME --binding KEY [--agent NAME]... [--ttl MS] [--grace MS] [--address ADDRESS]",
   );
   process.exit(64);
 }
 
 const tell = (value) => console.log(JSON.stringify(value));
 const client = connect(options.address ? { address: options.address } : {});
-const lease = await client.acquire({ repository, binding, ttlMs: Number(options.ttl), waitMs: 120_000 });
+const lease = await client.acquire({
+  ...{ repository, binding, waitMs: 120_000 },
+  ...{ ttlMs: Number(options.ttl), graceMs: Number(options.grace) },
+});
 const session = await client.openSession(lease);
 const pool = new AgentPool({
   create: ({ agent }) =>

@@ -50,7 +50,7 @@ export class ScanTree {
     const made = join(home, `${randomUUID()}.new`);
     await mkdir(home, { recursive: true });
     const options = { directory: home, environment: {}, signal };
-    await runGit(["init", "--quiet", "--bare", "--template=", made], options);
+    await runGit(["init", "--quiet", "--bare", "--object-format=sha1", "--template=", made], options);
     await mkdir(join(made, "info"), { recursive: true });
     // of two that make it at the same time one comes second
     await rename(made, tree.#repository).catch(() => rm(made, { recursive: true, force: true }));

@@ -43,7 +43,7 @@ export class AgentRunner {
         if (found === undefined && !this.running) throw new Error(`the runner ended: ${this.#complaint}`);
         return found;
       },
-      45_000,
+      60_000,
     );
   }
 

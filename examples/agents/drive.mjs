@@ -82,6 +82,8 @@ async function take(agent, text) {
   const backend = await pool.get({ sessionId, agent });
   const result = await backend.turn(text).done();
   const { changes } = await session.scan({ agent });
-  const paths = changes.map((change) => change.path || change.commit);
+  // another agent's scan may have been at it at the same time: then this one helped
+  const own = changes.filter((change) => change.agent === agent);
+  const paths = own.map((change) => change.path || change.commit);
   tell({ type: "recorded", agent, outcome: result.outcome, paths });
 }

@@ -21,7 +21,7 @@ export interface ScanOptions {
 }
 
 export interface ScanResult {
-  /** What was recorded, with the sequence that it got; also what an earlier scan, perhaps another agent's, did not get to. */
+  /** What was recorded, with the sequence that it got; also what another scan had found and not recorded yet, perhaps for another agent. */
   readonly changes: readonly Change[];
   /** What git says of files that it could not read; they count as unchanged. */
   readonly problems: readonly string[];

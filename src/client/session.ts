@@ -18,7 +18,7 @@ import {
 import type { CloseSessionResponse, SessionService } from "../../gen/leasehold/v1/session_service_pb.js";
 import type { Workspace } from "../../gen/leasehold/v1/workspace_pb.js";
 import type { WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
-import { LeaseholdError } from "./error.js";
+import { LeaseholdError, LeaseLostError } from "./error.js";
 import { persist, timeout } from "./retry.js";
 import { type ScanOptions, type ScanResult, scan } from "./scan.js";
 
@@ -179,13 +179,15 @@ export class Session {
    * whichever agent that was for. Needs `git`, and to be on the session's host. See docs/sessions.md.
    */
   async scan(options: ScanOptions): Promise<ScanResult> {
-    const { workspaceId } = this.#record;
+    const { workspaceId, leaseId } = this.#record;
     const call = { ...(options.signal && { signal: options.signal }) };
     const { workspace } = await this.#persist((o) => this.#calls.workspaces.getWorkspace({ workspaceId }, o), call);
-    const base = workspace?.commit ?? "";
-    return scan({ sessionId: this.sessionId, directory: this.path, baseCommit: base }, options, (recording) =>
-      this.recordChanges({ ...call, ...recording }),
-    );
+    if (workspace?.lease?.leaseId !== leaseId || workspace.path !== this.path) {
+      const facts = { reason: "LEASE_LOST", code: "FAILED_PRECONDITION" } as const;
+      throw new LeaseLostError(`${this.sessionId} has no live lease, so the files at its path are not its own`, facts);
+    }
+    const place = { sessionId: this.sessionId, directory: this.path, baseCommit: workspace.commit };
+    return scan(place, options, (recording) => this.recordChanges({ ...call, ...recording }));
   }
 
   /** Closes the session: its agents' conversations are forgotten. The lease goes on. */

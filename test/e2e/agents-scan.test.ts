@@ -119,6 +119,7 @@ it("E3 the command line records too, and nothing of a scan outlives the files th
   expect(await scan()).toContain("nothing differs");
   expect(existsSync(join(path, ".git/leasehold", sessionId))).toBe(true);
   const cleaned = await server.client.releaseAndClean(held);
+  await expect(scan()).rejects.toThrow(`${sessionId} has no live lease`);
   expect(cleaned.problem).toBe("");
   const [salvage] = (await server.client.admin.listSalvages({})).salvages.filter((one) => one.leaseId === leaseId);
   expect(salvage).toMatchObject({ files: 1n, commits: 0n });

@@ -24,6 +24,7 @@ import {
   defaultLimits,
   describe,
   environmentOf,
+  orFailed,
   type ProcessBackendOptions,
   type ProcessLimits,
   resumable,
@@ -65,7 +66,7 @@ export class ProcessBackend implements AgentBackend {
       throw new AgentStartError(`${session.path} is not here: agents run on the session's host, ${session.host}`);
     }
     const attached = await attach(options);
-    const backend = new ProcessBackend(options, attached, protocol);
+    const backend = await orFailed(options, () => new ProcessBackend(options, attached, protocol));
     if (await backend.#untilReady()) return backend;
     await backend.dispose();
     throw new AgentStartError(`the agent ${agent} did not start: ${backend.#problem}`);

@@ -84,6 +84,17 @@ export async function attach({ session, agent, backend, author }: ProcessBackend
   return await session.attach(options);
 }
 
+/** What cannot even be tried, such as an environment that is too large, leaves an agent that is FAILED, too. */
+export async function orFailed<T>({ session, agent }: ProcessBackendOptions, make: () => T): Promise<T> {
+  try {
+    return make();
+  } catch (error) {
+    const problem = `the agent's process could not be started: ${error instanceof Error ? error.message : "unknown"}`;
+    await session.update({ agent, state: "FAILED", problem: problem.slice(0, 500) }).catch(() => undefined);
+    throw new AgentStartError(problem);
+  }
+}
+
 export function resumable({ resume, backendSessionId }: SessionAgent): string | null {
   return resume?.possible && backendSessionId !== "" ? backendSessionId : null;
 }

@@ -216,6 +216,8 @@ test("E4 an exit in the middle of a turn, and a closed output, end the turn as f
 test("E5 what does not start says why: no such program, no word in time, an exit", async () => {
   const missing = start("ready", { command: "/nonexistent/agent" });
   await expect(missing).rejects.toThrow(/did not start: .*could not be started: .*ENOENT/);
+  await expect(start("ready", { args: ["x".repeat(3_000_000)] })).rejects.toThrow("E2BIG");
+  expect(await stored()).toMatchObject({ state: AgentState.FAILED, problem: expect.stringContaining("E2BIG") });
   await expect(start("silent", { limits: { readyMs: 300 } })).rejects.toThrow("not ready within 300 ms");
   await expect(start("exits")).rejects.toThrow("ended with status 7");
   expect(errors().at(-1)).toContain("no licence");

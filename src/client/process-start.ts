@@ -7,6 +7,7 @@
 import { AgentState, ResumeBlocker, type SessionAgent } from "../../gen/leasehold/v1/session_pb.js";
 import type { AgentEvent } from "./agent-event.js";
 import type { Ending } from "./agent-process.js";
+import { LeaseholdError } from "./error.js";
 import type { AttachedAgent, Session } from "./session.js";
 
 /** Times in milliseconds. */
@@ -79,8 +80,11 @@ export async function attach({ session, agent, backend, author }: ProcessBackend
   const options = { agent, backend, ...(author && { author }) };
   const attached = await session.attach(options);
   if (!attached.alreadyAttached) return attached;
-  if (attached.agent.state !== AgentState.STARTING) await session.update({ agent, state: "STOPPED" });
-  else return attached;
+  if (attached.agent.state === AgentState.STARTING) return attached;
+  await session.update({ agent, state: "STOPPED" }).catch((error: unknown) => {
+    // it ended by itself in between
+    if (!(error instanceof LeaseholdError) || error.reason !== "AGENT_STATE") throw error;
+  });
   return await session.attach(options);
 }
 

@@ -21,7 +21,10 @@ export class ProcessTurn implements AgentTurn {
   readonly #control: TurnControl;
   #queue: AgentEvent[] = [];
   #full = false;
+  /** The agent is not to wait any more: what is above the bound is let go. */
   #dropping = false;
+  /** Nobody reads. */
+  #discarding = false;
   #taken = false;
   #wake: (() => void) | undefined;
   #resolve: (result: TurnResult) => void = () => {};
@@ -52,15 +55,16 @@ export class ProcessTurn implements AgentTurn {
       const { type, outcome, text, usage } = event;
       this.#resolve({ type, outcome, text, ...(usage && { usage }) });
     }
-    if (!this.#dropping || this.#over) this.#queue.push(event);
-    if (!this.#full && this.#queue.length >= this.#control.mostQueued) {
+    const full = this.#queue.length >= this.#control.mostQueued;
+    if (this.#over || !(this.#discarding || (this.#dropping && full))) this.#queue.push(event);
+    if (!this.#full && !this.#dropping && this.#queue.length >= this.#control.mostQueued) {
       this.#full = true;
       this.#control.onFull(true);
     }
     this.#wake?.();
   }
 
-  /** Lets go what is not read in time: a turn that is cancelled has to come to its end. */
+  /** Lets go what is not read in time: a turn that is cancelled has to come to its end, whoever reads. */
   drop(): void {
     this.#dropping = true;
     this.#empty();
@@ -69,6 +73,7 @@ export class ProcessTurn implements AgentTurn {
   done(): Promise<TurnResult> {
     this.#take();
     this.#queue = [];
+    this.#discarding = true;
     this.drop();
     return this.#result;
   }
@@ -97,6 +102,7 @@ export class ProcessTurn implements AgentTurn {
     } finally {
       // the reader left
       if (!told) {
+        this.#discarding = true;
         this.drop();
         await this.cancel();
       }

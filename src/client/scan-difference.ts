@@ -121,21 +121,35 @@ async function rawEntries(tree: ScanTree, from: string, to: string, renames: str
 /** Tells the commits that HEAD reaches and none of `known` does, oldest first, but for those that were fetched. */
 export async function takeCommits(tree: ScanTree, head: string, known: readonly string[], take: Take): Promise<void> {
   if (head === "" || head === known[0]) return;
+  try {
+    for (const change of await newCommits(tree, head, known)) take(change, 512 + change.summary.length);
+  } catch (error) {
+    if (!(error instanceof GitError)) throw error;
+    // history that cannot be walked, cut off or with parts missing: what can be said is where it is now
+    take({ ...plainCommit, baseCommit: known[0] ?? "", commit: head }, 512);
+  }
+}
+
+const plainCommit = {
+  kind: ChangeKind.COMMITTED,
+  path: "",
+  previousPath: "",
+  patch: "",
+  patchTruncated: false,
+  summary: "",
+};
+
+async function newCommits(tree: ScanTree, head: string, known: readonly string[]): Promise<FoundChange[]> {
   const below = known.filter((id) => id !== "");
   const all = await log(tree, head, below);
   const remote = new Set(await tree.remoteTips());
-  if (all.length === 0) return;
+  if (all.length === 0) return [];
   const unpublished = new Set((await log(tree, head, [...below, ...remote])).map(({ id }) => id));
   // what a remote-tracking branch has was fetched, or made here and pushed since; git's own log of HEAD tells which
   const made = all.every(({ id }) => unpublished.has(id)) ? new Set<string>() : await madeHere(tree.directory);
-  for (const { id, parent, subject } of all) {
-    if (!unpublished.has(id) && !made.has(id)) continue;
-    const empty = { path: "", previousPath: "", patch: "", patchTruncated: false };
-    take(
-      { ...empty, kind: ChangeKind.COMMITTED, baseCommit: parent, commit: id, summary: subject },
-      512 + subject.length,
-    );
-  }
+  return all
+    .filter(({ id }) => unpublished.has(id) || made.has(id))
+    .map(({ id, parent, subject }) => ({ ...plainCommit, baseCommit: parent, commit: id, summary: subject }));
 }
 
 interface Commit {

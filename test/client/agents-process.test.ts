@@ -149,10 +149,32 @@ test("D2 the next backend goes on with the conversation; one that was forgotten 
   // a process that is gone without a word is succeeded, too
   process.kill(-(second.pid ?? 0), "SIGKILL");
   await until("it ended", () => !second.health().alive);
+  await second.dispose();
   const third = await start("forgets");
   expect(third.health().backendSessionId).toBe(`${id}-new`);
   expect(errors().join()).toContain(`RESUME_REFUSED the agent does not know its conversation ${id}`);
   expect(await whenStored(AgentState.IDLE)).toMatchObject({ backendSessionId: `${id}-new` });
+});
+
+test("D2 an agent whose files were cleaned begins anew, and says so", async () => {
+  const bound = async () => {
+    const held = await client.acquire({ repository: "demo", binding: "cleaned", ttlMs: 10_000, waitMs: 30_000 });
+    session = await client.openSession(held);
+    return held;
+  };
+  const first = await bound();
+  await (await start()).dispose();
+  const { sessionId } = session;
+  await first.release({ waitForClean: true });
+  const second = await bound();
+  expect([session.sessionId, session.reopened]).toEqual([sessionId, true]);
+  const anew = await start();
+  expect(anew.resume).toEqual({ asked: false, blocker: "PATH_CHANGED" });
+  const details = events.flatMap((event) => (event.type === "status" ? [event.detail] : []));
+  expect(details).toContain("begins anew: PATH_CHANGED");
+  expect(details).toContain("resume null, blocker PATH_CHANGED");
+  await anew.dispose();
+  await second.release();
 });
 
 test("E2 another agent's conversation is refused by the server, and its process ended", async () => {

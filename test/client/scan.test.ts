@@ -150,6 +150,22 @@ test("E3 commits are told once, with their parent: those of the agent, pushed on
   expect(commits()).toHaveLength(3);
 });
 
+test("E3 a history that is cut off stops no scan: what is told then is where HEAD is", async () => {
+  write("one.txt", "1\n");
+  await scanFor("ada");
+  for (const message of ["One", "Two", "Three"])
+    await git(directory, "commit", "--allow-empty", "--quiet", "-m", message);
+  const lost = await git(directory, "rev-parse", "HEAD~");
+  rmSync(join(directory, ".git/objects", lost.slice(0, 2), lost.slice(2)), { force: true });
+  await scanFor("ada");
+  const head = await git(directory, "rev-parse", "HEAD");
+  expect(recorded.slice(1).map(({ change }) => change)).toMatchObject([
+    { kind: ChangeKind.COMMITTED, baseCommit, commit: head, summary: "" },
+  ]);
+  await scanFor("ada");
+  expect(recorded).toHaveLength(2);
+});
+
 test("E3 two agents scan at once while both write: each difference is recorded exactly once", async () => {
   const files = 40;
   const rounds = 6;

@@ -39,6 +39,9 @@ export class GitError extends Error {
 
 const mostComplaint = 8 * 1024;
 
+/** How long one command may take, in milliseconds: one that waits for a pipe in the place of a file ends, too. */
+const longestMs = 10 * 60 * 1_000;
+
 /** Against whatever a user's own configuration says: nothing that starts a program or changes what a scan sees. */
 const settings = Object.entries({
   "core.fsmonitor": "false",
@@ -66,6 +69,8 @@ export function runGit(args: readonly string[], options: GitOptions): Promise<Gi
         ...options.environment,
       },
       stdio: ["pipe", "pipe", "pipe"],
+      timeout: longestMs,
+      killSignal: "SIGKILL",
     });
     const stop = () => child.kill("SIGKILL");
     signal?.addEventListener("abort", stop, { once: true });

@@ -7,7 +7,7 @@
  * 2. A patch has at most `mostPatchBytes` bytes of UTF-8, and `patchTruncated` says of each that is not the whole
  *    difference: cut, of a binary file, or with bytes that are no text.
  */
-import { open } from "node:fs/promises";
+import { lstat, open } from "node:fs/promises";
 import { join } from "node:path";
 import { ChangeKind } from "../../gen/leasehold/v1/session_pb.js";
 import { GitError } from "./git-command.js";
@@ -184,7 +184,9 @@ const making =
   /^(commit\b|cherry-pick|revert|am:|(rebase|pull)[^(:]*\((pick|reword|edit|squash|fixup|continue)\)|(merge|pull)[^:]*: Merge made)/;
 
 async function madeHere(directory: string): Promise<Set<string>> {
-  const file = await open(join(directory, ".git", "logs", "HEAD")).catch(() => undefined);
+  const path = join(directory, ".git", "logs", "HEAD");
+  const isFile = (await lstat(path).catch(() => undefined))?.isFile() ?? false;
+  const file = isFile ? await open(path).catch(() => undefined) : undefined;
   if (file === undefined) return new Set();
   try {
     const { size } = await file.stat();

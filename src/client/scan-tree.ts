@@ -192,7 +192,10 @@ export class ScanTree {
 /** Copies an index. Its time is what git judges entries by, so it is kept, rounded down: then git looks once more, not less. */
 async function copied(from: string, to: string): Promise<boolean> {
   try {
-    const { mtimeMs } = await lstat(from);
+    const facts = await lstat(from);
+    // anything else would be waited for
+    if (!facts.isFile()) return false;
+    const { mtimeMs } = facts;
     await copyFile(from, to);
     const time = Math.floor(mtimeMs / 1_000);
     await utimes(to, time, time);

@@ -1,6 +1,6 @@
 /** A scan records what differs from the last one, once, for the agent that scanned first, and touches nothing that git shows. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -171,7 +171,11 @@ test("E3 two agents scan at once while both write: each difference is recorded e
   const rounds = 6;
   const work = async (agent: string) => {
     for (let round = 0; round < rounds; round++) {
-      for (let file = 0; file < files; file++) write(`${agent}-${round}-${file}.txt`, `${agent}\n`);
+      for (let file = 0; file < files; file++) {
+        // whole at once: a file that is seen half written is another difference
+        write(`.git/${agent}`, `${agent}\n`);
+        renameSync(join(directory, ".git", agent), join(directory, `${agent}-${round}-${file}.txt`));
+      }
       await scanFor(agent);
     }
   };
@@ -227,7 +231,6 @@ test("E3 a scan gets on with a broken index, objects that were removed, and file
   expect(problems.join()).toContain("nested");
   expect(told().at(-1)).toEqual(["ADDED", "after.txt"]);
   write(".git/index", "broken");
-  chmodSync(join(directory, ".git/index"), 0o644);
   write("last.txt", "3\n");
   await scan({ sessionId: "n2", directory, baseCommit }, { agent: "ada" }, record);
   expect(told().slice(-3)).toEqual([
@@ -235,4 +238,11 @@ test("E3 a scan gets on with a broken index, objects that were removed, and file
     ["ADDED", "after.txt"],
     ["ADDED", "last.txt"],
   ]);
+  // pipes, which nobody writes to, where git has files
+  for (const path of [".git/index", ".git/logs/HEAD", ".git/info/exclude"]) {
+    rmSync(join(directory, path));
+    execFileSync("mkfifo", [join(directory, path)]);
+  }
+  await scan({ sessionId: "n3", directory, baseCommit }, { agent: "ada" }, record);
+  expect(told().at(-1)).toEqual(["ADDED", "last.txt"]);
 });

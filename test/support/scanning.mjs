@@ -10,6 +10,7 @@ const { scan } = await import(pathToFileURL(resolve("dist/src/client/scan.js")).
 for (let turn = 0; ; turn++) {
   for (let file = 0; file < 150; file++)
     writeFileSync(join(directory, `${agent}-${round}-${turn}-${file}.txt`), `${turn}\n`);
+  process.stdout.write("written\n");
   await scan({ sessionId: "n1", directory, baseCommit }, { agent }, async (batch) => {
     // as long as a server takes
     await pause(Math.random() * 60);

@@ -78,7 +78,11 @@ export class ForgeKeeper {
       if (claimed.length === 0) return;
       const batch: Batch = { repositories: new Map(), pushed: new Set() };
       const done: bigint[] = [];
-      for (const delivery of claimed) if (await this.#follow(delivery, batch)) done.push(delivery.id);
+      for (const delivery of claimed) {
+        // the rest comes again, here or on another server
+        if (!this.#timer) break;
+        if (await this.#follow(delivery, batch)) done.push(delivery.id);
+      }
       if (batch.pushed.size > 0) {
         await store.wantRefresh([...batch.pushed]);
         onWanted();

@@ -79,6 +79,8 @@ export class Refreshing {
         () => true,
         () => false, // the log has it
       );
+      // what was given up is wanted as before
+      if (this.#stopping.signal.aborted) return;
       await (isFetched ? store.refreshed(wanted) : store.postponeRefresh(wanted));
       if (isFetched) this.#warm(wanted.repository);
     } catch (error) {

@@ -74,18 +74,24 @@ export class BodyReader {
     });
   }
 
-  /** Invariant 2: to be called when a request is answered whose body was not read to its end. */
+  /** Invariant 2: to be called before a request is answered whose body may not have been read to its end. */
   waste(request: NodeRequest, response: NodeResponse): void {
     const { maxWastedBytes, wasteMs } = this.#limits;
     if (request.complete || request.destroyed) return;
+    // Node would end the connection with the answer, and with it what the peer has not read of that
+    const isLast = "shouldKeepAlive" in response && !response.shouldKeepAlive;
+    if ("shouldKeepAlive" in response) response.shouldKeepAlive = true;
     let wasted = 0;
-    const end = () => ("stream" in response ? response.stream?.close(0) : request.socket.destroy());
-    const timer = setTimeout(end, wasteMs).unref();
+    const cut = () => ("stream" in response ? response.stream?.close(0) : request.socket.destroy());
+    const timer = setTimeout(cut, wasteMs).unref();
     request.on("data", (chunk: Buffer) => {
       wasted += chunk.length;
-      if (wasted > maxWastedBytes) end();
+      if (wasted > maxWastedBytes) cut();
     });
-    request.once("end", () => clearTimeout(timer));
+    request.once("end", () => {
+      clearTimeout(timer);
+      if (isLast) request.socket.end();
+    });
     request.once("close", () => clearTimeout(timer));
     request.resume();
   }

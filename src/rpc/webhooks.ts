@@ -47,8 +47,8 @@ interface Parts {
 async function receive(name: string, request: NodeRequest, response: NodeResponse, parts: Parts): Promise<void> {
   const { receiver, reader } = parts;
   const refuse = (status: number, text: string, headers?: Readonly<Record<string, string>>) => {
-    answerText(response, status, text, headers);
     reader.waste(request, response);
+    answerText(response, status, text, headers);
   };
   const forge = receiver.sender(name);
   if (!forge) return refuse(404, "not found");

@@ -26,6 +26,7 @@ const forgetEveryBeats = 60;
 /** How long a delivery is known, so that it is not followed twice. */
 const retentionMs = 7 * 24 * 3_600_000;
 const claimedAtOnce = 100;
+const followedAtOnce = 6;
 
 /** What the deliveries of one claim have in common. */
 interface Batch {
@@ -77,8 +78,7 @@ export class ForgeKeeper {
       const claimed = await store.claim(claimedAtOnce);
       if (claimed.length === 0) return;
       const batch: Batch = { repositories: new Map(), pushed: new Set() };
-      const done: bigint[] = [];
-      for (const delivery of claimed) if (await this.#follow(delivery, batch)) done.push(delivery.id);
+      const done = await this.#followed(claimed, batch);
       if (batch.pushed.size > 0) {
         await store.wantRefresh([...batch.pushed]);
         onWanted();
@@ -86,6 +86,20 @@ export class ForgeKeeper {
       // invariant 1
       await store.finish(done);
     }
+  }
+
+  /** Those of one claim are of different lanes: some of them at a time. Answers which ones are done. */
+  async #followed(claimed: readonly ClaimedDelivery[], batch: Batch): Promise<readonly bigint[]> {
+    const left = [...claimed];
+    const done: bigint[] = [];
+    const follower = async () => {
+      // what is left when the server stops comes again, here or on another one
+      for (let next = left.shift(); next && this.#timer; next = left.shift()) {
+        if (await this.#follow(next, batch)) done.push(next.id);
+      }
+    };
+    await Promise.all(Array.from({ length: followedAtOnce }, follower));
+    return done;
   }
 
   async #follow(delivery: ClaimedDelivery, batch: Batch): Promise<boolean> {

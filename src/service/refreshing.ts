@@ -22,6 +22,11 @@ export interface RefreshingDependencies {
   readonly log: Logger;
 }
 
+interface Warmth {
+  task: Promise<void>;
+  again: boolean;
+}
+
 const beatMs = 1_000;
 const atOnce = 2;
 
@@ -29,7 +34,7 @@ export class Refreshing {
   readonly #deps: RefreshingDependencies;
   readonly #looking: Looking;
   readonly #running = new Map<number, Promise<void>>();
-  readonly #warming = new Map<number, Promise<void>>();
+  readonly #warming = new Map<number, Warmth>();
   readonly #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
 
@@ -54,7 +59,7 @@ export class Refreshing {
     this.#timer = undefined;
     this.#stopping.abort();
     await this.#looking.settled();
-    await Promise.all(this.#warming.values());
+    await Promise.all([...this.#warming.values()].map(({ task }) => task));
   }
 
   async #takeUp(): Promise<void> {
@@ -79,6 +84,8 @@ export class Refreshing {
         () => true,
         () => false, // the log has it
       );
+      // what was given up is wanted as before
+      if (this.#stopping.signal.aborted) return;
       await (isFetched ? store.refreshed(wanted) : store.postponeRefresh(wanted));
       if (isFetched) this.#warm(wanted.repository);
     } catch (error) {
@@ -86,14 +93,24 @@ export class Refreshing {
     }
   }
 
-  /** One that is under way looks at the newest tip itself before each workspace. */
+  /** One at a time for each repository; a fetch during one makes it go round once more. */
   #warm(repository: Repository): void {
     const { warming, log } = this.#deps;
-    if (repository.minIdle === 0 || this.#warming.has(repository.id)) return;
-    const task = warming
+    const { id, name, minIdle } = repository;
+    if (minIdle === 0 || this.#stopping.signal.aborted) return;
+    const running = this.#warming.get(id);
+    if (running) {
+      running.again = true;
+      return;
+    }
+    const warmth: Warmth = { again: false, task: Promise.resolve() };
+    warmth.task = warming
       .warm(repository, this.#stopping.signal)
-      .catch((error) => log.warn({ err: error, repository: repository.name }, "idle workspaces stay behind a push"))
-      .finally(() => this.#warming.delete(repository.id));
-    this.#warming.set(repository.id, task);
+      .catch((error) => log.warn({ err: error, repository: name }, "idle workspaces stay behind a push"))
+      .finally(() => {
+        this.#warming.delete(id);
+        if (warmth.again) this.#warm(repository);
+      });
+    this.#warming.set(id, warmth);
   }
 }

@@ -116,9 +116,14 @@ export async function changes({ client }: ServerProcess, repository: string): Pr
 
 /** Resolves when nothing that was stored is left to be done. Answers how many deliveries there are. */
 export function followed(sql: Sql): Promise<number> {
-  return until("all deliveries are followed", async () => {
-    const [row] = await sql<{ all: number; left: number }[]>`
+  const limitMs = 50_000;
+  return until(
+    "all deliveries are followed",
+    async () => {
+      const [row] = await sql<{ all: number; left: number }[]>`
       select count(*)::int as all, count(*) filter (where done_time is null)::int as left from leasehold.forge_deliveries`;
-    return row?.left === 0 && row.all;
-  });
+      return row?.left === 0 && row.all;
+    },
+    limitMs,
+  );
 }

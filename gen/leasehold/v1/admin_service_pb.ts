@@ -428,7 +428,7 @@ export type SweepResponse = Message<"leasehold.v1.SweepResponse"> & {
   sweep?: Sweep | undefined;
 
   /**
-   * What came of each thing that it looked at, without what is merely still active; at most 1,000.
+   * What came of each thing that it looked at, without what is merely still active; at most 1,000, in no order.
    *
    * @generated from field: repeated leasehold.v1.SweepEntry entries = 2;
    */

@@ -32,8 +32,11 @@ export const eventKinds = [
   "REPOSITORY_FAILED",
   "REPOSITORY_REMOVED",
   "MIRROR_CHANGED",
+  "MIRROR_PROGRESS",
   "HOST_JOINED",
   "HOST_REMOVED",
+  "DISK_LOW",
+  "DISK_RECOVERED",
 ] as const;
 export type EventKind = (typeof eventKinds)[number];
 

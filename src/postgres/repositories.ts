@@ -1,4 +1,4 @@
-/** Implements the port `RepositoryStore` over migrations/0007_repositories.sql and 0011_verification.sql. */
+/** Implements the port `RepositoryStore` over migrations/0007_repositories.sql, 0011_verification.sql and 0025_repository_life.sql. */
 import { createHash } from "node:crypto";
 import {
   type Mirror,
@@ -8,7 +8,7 @@ import {
   type RepositorySettings,
   repositoryNamePattern,
 } from "../domain/repository.js";
-import type { MirrorUpdate, RegisterOutcome, RepositoryStore } from "../ports/repository-store.js";
+import type { MirrorUpdate, RegisterOutcome, RepositoryStore, StandsAgainst } from "../ports/repository-store.js";
 import { only, run, type Sql } from "./client.js";
 import type { Identity } from "./identity.js";
 import { type RepositoryRow, toRepository } from "./rows.js";
@@ -131,12 +131,12 @@ export class PostgresRepositories implements RepositoryStore {
   async remove(name: string, force: boolean): ReturnType<RepositoryStore["remove"]> {
     const row = only(
       await run(
-        () => this.#sql<{ outcome: "removing" | "unknown" | "in-use"; leases: number; quarantined: number }[]>`
+        () => this.#sql<({ outcome: "removing" | "unknown" | "in-use" } & StandsAgainst)[]>`
           select * from remove_repository(${name}, ${force})`,
       ),
     );
-    const { outcome, leases, quarantined } = row;
-    return outcome === "in-use" ? { kind: outcome, leases, quarantined } : { kind: outcome };
+    const { outcome, leases, quarantined, salvages } = row;
+    return outcome === "in-use" ? { kind: outcome, leases, quarantined, salvages } : { kind: outcome };
   }
 
   async finishRemovals(): Promise<readonly string[]> {
@@ -178,9 +178,8 @@ export class PostgresRepositories implements RepositoryStore {
   async reportProgress(repositoryId: number, progress: MirrorProgress): Promise<void> {
     await run(
       () => this.#sql`
-        update mirrors set received_objects = ${progress.receivedObjects}, total_objects = ${progress.totalObjects},
-               received_bytes = ${progress.receivedBytes}
-         where repository_id = ${repositoryId} and host_id = ${this.#identity.hostId} and state <> 'READY'`,
+        select report_progress(${repositoryId}, ${this.#identity.hostId}, ${progress.receivedObjects}, ${progress.totalObjects},
+          ${progress.receivedBytes})`,
     );
   }
 

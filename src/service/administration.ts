@@ -106,14 +106,10 @@ export class AdministrationService implements Administration {
     const outcome = await this.#deps.repositories.remove(name, force);
     if (outcome.kind === "unknown") throw repositoryNotFound(name);
     if (outcome.kind === "in-use") {
-      const { leases, quarantined } = outcome;
-      throw new Failure(
-        "REPOSITORY_IN_USE",
-        `${leases} leases and ${quarantined} quarantined workspaces stand against it`,
-        {
-          metadata: { repository: name, leases: String(leases), quarantined: String(quarantined) },
-        },
-      );
+      const { leases, quarantined, salvages } = outcome;
+      const counts = { leases: String(leases), quarantined: String(quarantined), salvages: String(salvages) };
+      const what = `${leases} live leases, ${quarantined} quarantined workspaces and ${salvages} salvages`;
+      throw new Failure("REPOSITORY_IN_USE", `${what} stand against it`, { metadata: { repository: name, ...counts } });
     }
     this.#deps.keeper.expect("work");
     this.#deps.wake.hint();

@@ -208,7 +208,7 @@ export type RemoveRepositoryRequest = Message<"leasehold.v1.RemoveRepositoryRequ
   name: string;
 
   /**
-   * End its leases, and remove quarantined workspaces after salvaging them. Default false.
+   * End its leases, remove quarantined workspaces after salvaging them, and leave its salvages behind. Default false.
    *
    * @generated from field: bool force = 2;
    */
@@ -834,9 +834,11 @@ export const AdminService: GenService<{
   /**
    * Removes a repository: its idle workspaces at once, its mirrors when nothing needs them any more.
    *
-   * Refused with REPOSITORY_IN_USE while leases live or workspaces are quarantined, unless forced; then leases end with
-   * the reason RECLAIMED. Work that exists nowhere else is salvaged first, and salvages survive. Where that fails, the
-   * workspace stays quarantined and the repository REMOVING, until Reset ends it. Safe to retry. Errors: REPOSITORY_NOT_FOUND, REPOSITORY_IN_USE.
+   * Refused with REPOSITORY_IN_USE while leases live, workspaces are quarantined or salvages have not expired, unless forced;
+   * the metadata counts them. Forced, leases end with the reason RECLAIMED. Work that exists nowhere else is salvaged first,
+   * and salvages survive: they are listed and can be fetched as before, and restored once a repository of that name is
+   * registered again. Where saving fails, the workspace stays quarantined and the repository REMOVING, until Reset ends it.
+   * Safe to retry. Errors: REPOSITORY_NOT_FOUND, REPOSITORY_IN_USE.
    *
    * @generated from rpc leasehold.v1.AdminService.RemoveRepository
    */

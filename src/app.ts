@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import type { Config } from "./config/config.js";
 import { ConfiguredCredentials } from "./credentials/configured-credentials.js";
 import { openDataDirectory } from "./data-directory.js";
+import { LocalDisk } from "./disk/host-disk.js";
 import { createGitEngine } from "./git/engine.js";
 import { checkReach, type Directories, findHolderUser, shieldDirectories } from "./holder-user.js";
 import type { Log } from "./log.js";
@@ -62,6 +63,7 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
     const services = await startServices({
       store,
       git,
+      disk: new LocalDisk(data.path, [config.mirrorRoot, config.workspaceRoot]),
       credentials: new ConfiguredCredentials(config.credentials),
       settings: { ...config, dataDir: data.path, authentication: config.tokensFile !== undefined },
       version,

@@ -23,6 +23,7 @@ import { addSalvage } from "./salvage.js";
 import { addServe } from "./serve.js";
 import { addSession } from "./session.js";
 import { addToken } from "./token.js";
+import { addUsage } from "./usage.js";
 import { addWatch } from "./watch.js";
 
 /** Runs one command line; answers its exit code. */
@@ -67,6 +68,7 @@ async function buildProgram(argv: readonly string[], exit: (code: number) => voi
   addSession(program);
   addRepository(program);
   addHost(program);
+  addUsage(program);
   addToken(program);
   addDoctor(program, exit);
   return program;

@@ -8,12 +8,14 @@
  */
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
+import { type DiskMark, isAbove } from "../domain/disk-mark.js";
 import type { TtlBounds } from "../domain/lease.js";
 import type { Forge } from "../domain/subject.js";
 import { type ConfigFile, readConfigFile } from "./config-file.js";
 import type { CredentialConfig } from "./credentials.js";
 import type { ListenAddress } from "./listen-address.js";
-import { type Setting, type SettingName, type SettingValues, settings } from "./settings.js";
+import type { Setting } from "./setting.js";
+import { type SettingName, type SettingValues, settings } from "./settings.js";
 
 export interface Config {
   /** The file that was read, if any. */
@@ -40,6 +42,8 @@ export interface Config {
   readonly eventRetentionMs: number;
   readonly upstreamTimeoutMs: number;
   readonly firstCloneTimeoutMs: number;
+  readonly diskLow: DiskMark;
+  readonly diskMinFree: DiskMark;
   readonly logLevel: SettingValues["logLevel"];
   readonly logFormat: SettingValues["logFormat"];
 }
@@ -167,9 +171,13 @@ function resolved(credential: CredentialConfig, directory: string): CredentialCo
   };
 }
 
-function faultsTogether({ ttlMinMs, ttlDefaultMs, ttlMaxMs }: SettingValues): string[] {
+function faultsTogether({ ttlMinMs, ttlDefaultMs, ttlMaxMs, diskLow, diskMinFree }: SettingValues): string[] {
   const isOrdered = ttlMinMs <= ttlDefaultMs && ttlDefaultMs <= ttlMaxMs;
-  return isOrdered ? [] : ["ttl_default: must be between ttl_min and ttl_max"];
+  return [
+    ...(isOrdered ? [] : ["ttl_default: must be between ttl_min and ttl_max"]),
+    // a share and a number of bytes are compared when the disk is known
+    ...(isAbove(diskMinFree, diskLow) ? ["disk_min_free: must not be above disk_low"] : []),
+  ];
 }
 
 function complete(values: SettingValues, file: ConfigFile, cwd: string): Config {

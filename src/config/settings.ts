@@ -9,32 +9,10 @@
 import { z } from "zod";
 import { hostNamePattern } from "../domain/host.js";
 import { credentials } from "./credentials.js";
-import { parseDuration } from "./duration.js";
+import { diskSettings } from "./disk-settings.js";
 import { forges } from "./forges.js";
 import { parseListenAddress } from "./listen-address.js";
-
-export interface Setting<T = unknown> {
-  /** Key in the file; a dot goes one level down. */
-  readonly key: string;
-  /** Long flag without dashes; absent for settings with structure, which exist in the file alone. */
-  readonly flag?: string;
-  /** A second name of the flag. */
-  readonly alias?: string;
-  /** What stands for the value in the flag's help; absent for a switch. */
-  readonly placeholder?: string;
-  /** May be given several times; in the environment, separated by commas. */
-  readonly repeats?: boolean;
-  /** Names in the environment, the first that is set counts. */
-  readonly environment?: readonly string[];
-  readonly help: string;
-  readonly schema: z.ZodType<T>;
-  /** As it would be written; absent: unset. */
-  readonly default?: unknown;
-  /** What the documentation says about the default where it is computed. */
-  readonly defaultHelp?: string;
-  /** A path, relative to the working directory, or to the file where it is set there. */
-  readonly isPath?: boolean;
-}
+import { setting, span } from "./setting.js";
 
 const path = z
   .string()
@@ -44,16 +22,6 @@ const path = z
 const toggle = z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")], {
   error: "must be true or false",
 });
-
-function span(min: string, max: string) {
-  return z.string("must be a duration such as 10s, 6h or 7d").transform((text, context) => {
-    const ms = parseDuration(text);
-    const isRight = ms !== undefined && ms >= (parseDuration(min) ?? 0) && ms <= (parseDuration(max) ?? 0);
-    if (isRight) return ms;
-    context.addIssue({ code: "custom", message: `must be a duration from ${min} to ${max}, such as 10s, 6h or 7d` });
-    return z.NEVER;
-  });
-}
 
 const addresses = z
   .preprocess((value) => (typeof value === "string" ? [value] : value), z.array(z.string()).min(1, "must not be empty"))
@@ -69,10 +37,6 @@ const addresses = z
 const texts = z.preprocess((value) => (typeof value === "string" ? [value] : value), z.array(z.string().min(1)));
 
 const postgresUrl = z.string().regex(/^postgres(ql)?:\/\//, "must be a postgres:// URL");
-
-function setting<T>(entry: Setting<T>): Setting<T> {
-  return entry;
-}
 
 export const settings = {
   listen: setting({
@@ -271,6 +235,7 @@ export const settings = {
     schema: span("1s", "24h"),
     default: "30m",
   }),
+  ...diskSettings,
   logLevel: setting({
     key: "log_level",
     flag: "log-level",

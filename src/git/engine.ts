@@ -34,7 +34,7 @@ export interface Timeouts {
   readonly questionMs: number;
   /** `checkMirror`, `prepareWorkspace`, `cleanWorkspace`, `discardWorkspace`: default 15 minutes. */
   readonly filesMs: number;
-  /** `emptyTrash`: default 1 hour. */
+  /** `emptyTrash`, `measure`: default 1 hour. */
   readonly trashMs: number;
 }
 
@@ -62,6 +62,8 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
   // A process that has read a pack before goes on serving it from memory, whatever became of the file.
   const inspection = pool(lanes.question, 0, { maxCalls: 1 });
   const trash = pool(1, 0);
+  // its workers have the lowest priority, and work for a part of the time only
+  const behind = pool(1, 0);
   const turns = new MirrorTurns();
   const salvageTurns = new SharedTurns();
   const instance = randomBytes(6).toString("hex");
@@ -154,7 +156,7 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
 
     verifyWorkspace: (request) => run(local, "verifyWorkspace", request, { deadlineMs: timeouts.filesMs }),
     findStragglers: (request) => {
-      const own = [process.pid, ...[upstream, local, question, inspection, trash].flatMap((lane) => lane.pids)];
+      const own = [process.pid, ...[upstream, local, question, inspection, trash, behind].flatMap((lane) => lane.pids)];
       return run(local, "findStragglers", { ...request, own }, { deadlineMs: timeouts.questionMs });
     },
 
@@ -174,13 +176,15 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     keepDependencies: (request) => run(local, "keepDependencies", request, { deadlineMs: timeouts.filesMs }),
     placeDependencies: (request) => run(local, "placeDependencies", request, { deadlineMs: timeouts.filesMs }),
     sweepDependencies: (request) => run(local, "sweepDependencies", request, { deadlineMs: timeouts.filesMs }),
+    dropDependencies: (request) => run(local, "dropDependencies", request, { deadlineMs: timeouts.filesMs }),
     removeDependencies: (store, directory) =>
       run(local, "removeDependencies", { store, trash: directory }, { deadlineMs: timeouts.filesMs }),
 
+    measure: (request) => run(behind, "measure", request, { deadlineMs: timeouts.trashMs }),
     emptyTrash: (directory) => run(trash, "emptyTrash", directory, { deadlineMs: timeouts.trashMs }),
 
     async close() {
-      await Promise.all([upstream, local, question, inspection, trash].map((lane) => lane.close()));
+      await Promise.all([upstream, local, question, inspection, trash, behind].map((lane) => lane.close()));
     },
   };
 }

@@ -11,7 +11,9 @@ import type { MirrorProgress } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
 import type { CommitContents } from "../domain/submodule.js";
 import type { Verification } from "../domain/verification.js";
+import type { MeasureRequest } from "../ports/background-files.js";
 import type {
+  DropDependenciesRequest,
   KeepDependenciesRequest,
   KeepOutcome,
   PlaceDependenciesRequest,
@@ -113,7 +115,9 @@ export interface Operations {
   keepDependencies(job: KeepDependenciesRequest): Promise<KeepOutcome>;
   placeDependencies(job: PlaceDependenciesRequest): Promise<Dependencies>;
   sweepDependencies(job: SweepDependenciesRequest): Promise<number>;
+  dropDependencies(job: DropDependenciesRequest): Promise<string>;
   removeDependencies(job: RemoveDependenciesJob): Promise<void>;
+  measure(job: MeasureRequest): Promise<number>;
   emptyTrash(trash: string): Promise<void>;
 }
 

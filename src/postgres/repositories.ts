@@ -25,6 +25,11 @@ interface MirrorRow {
   received_bytes: string;
 }
 
+interface SizesRow {
+  bytes: string;
+  mirror_bytes: string | null;
+}
+
 interface CountRow {
   preparing: number;
   idle: number;
@@ -103,10 +108,10 @@ export class PostgresRepositories implements RepositoryStore {
     name?: string,
   ): Promise<readonly RepositoryOverview[]> {
     const rows = await run(
-      () => this.#sql<(RepositoryRow & MirrorRow & CountRow)[]>`
+      () => this.#sql<(RepositoryRow & MirrorRow & CountRow & SizesRow)[]>`
         select r.*, m.state as mirror_state, m.problem, m.default_branch, m.refs_version, m.fetch_time,
                (extract(epoch from clock_timestamp() - m.fetch_time) * 1000)::float8 as fetch_age_ms,
-               m.received_objects, m.total_objects, m.received_bytes, c.*
+               m.received_objects, m.total_objects, m.received_bytes, c.*, z.bytes, p.bytes as mirror_bytes
           from repositories r
           left join lateral (select * from mirrors x where x.repository_id = r.id
                               order by x.host_id = ${this.#identity.hostId} desc, x.fetch_time desc nulls last limit 1) m on true
@@ -116,6 +121,8 @@ export class PostgresRepositories implements RepositoryStore {
                    count(*) filter (where w.state = 'QUARANTINED')::int as quarantined,
                    count(*) filter (where w.state = 'PARKED')::int as parked
               from workspaces w where w.repository_id = r.id and w.state <> 'RETIRED') c
+          left join place_sizes p on p.host_id = m.host_id and p.kind = 'MIRROR' and p.repository = r.name
+          join repository_sizes z on z.repository_id = r.id
          where r.name > ${after} and (${name || null}::text is null or r.name = ${name || null}::text)
            and r.labels @> ${this.#sql.json(labels)}::jsonb
          order by r.name limit ${limit}`,
@@ -124,7 +131,9 @@ export class PostgresRepositories implements RepositoryStore {
       const { preparing, idle, leased, cleaning, quarantined, parked } = row;
       const mirror = toMirror(row);
       const counts = { preparing, idle, leased, cleaning, quarantined, parked };
-      return { repository: toRepository(row), counts, ...(mirror ? { mirror } : {}) };
+      const mirrorBytes = row.mirror_bytes === null ? {} : { mirrorBytes: Number(row.mirror_bytes) };
+      const bytes = Number(row.bytes);
+      return { repository: toRepository(row), counts, bytes, ...mirrorBytes, ...(mirror ? { mirror } : {}) };
     });
   }
 

@@ -13,6 +13,7 @@ import { PostgresRepositories } from "./repositories.js";
 import { PostgresSalvages } from "./salvages.js";
 import { PostgresSessions } from "./sessions.js";
 import { PostgresTickets } from "./tickets.js";
+import { PostgresUsage } from "./usage.js";
 import { PostgresWake } from "./wake.js";
 import { PostgresWork } from "./work.js";
 import { PostgresWorkspaces } from "./workspaces.js";
@@ -55,6 +56,7 @@ export async function openStore(options: StoreOptions) {
       dependencies: new PostgresDependencies(sql, identity),
       repositories: new PostgresRepositories(sql, identity),
       hosts: new PostgresHosts(sql, identity),
+      usage: new PostgresUsage(sql, identity),
       events: new PostgresEventLog(sql),
       wake: new PostgresWake(listening),
       ownership: new PostgresOwnership(sql, direct, identity),

@@ -15,6 +15,7 @@ import { callContext } from "./call.js";
 import { fromOverview, toChanges, toSettings } from "./convert-repository.js";
 import { fromSalvage, toSalvageFilter } from "./convert-salvage.js";
 import { fromHost, fromServerInfo } from "./convert-server.js";
+import { fromHostUsage } from "./convert-usage.js";
 import { fromVerifyResult } from "./convert-verification.js";
 import { grantPageSize } from "./page-size.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
@@ -53,6 +54,10 @@ export function adminService(administration: Administration): ServiceImpl<typeof
     removeHost: async ({ name, force }, context) => {
       await administration.removeHost(name, force, callContext(context));
       return {};
+    },
+    getUsage: async ({ host, includeWorkspaces }, context) => {
+      const hosts = await administration.usage(host, includeWorkspaces, callContext(context));
+      return { hosts: hosts.map(fromHostUsage) };
     },
     getServerInfo: async (_request, context) => fromServerInfo(await administration.serverInfo(callContext(context))),
   };

@@ -1,9 +1,11 @@
 /** Owns what operators do with repositories, hosts and this server. Roles are checked in `rpc/`. */
 import { Failure } from "../domain/failure.js";
 import type { RepositoryOverview, RepositorySettings } from "../domain/repository.js";
+import type { HostUsage } from "../domain/usage.js";
 import type { EventLog } from "../ports/event-log.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
+import type { UsageStore } from "../ports/usage-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Keeper } from "./keeper.js";
 import type { Mirrors } from "./mirrors.js";
@@ -30,9 +32,13 @@ export interface AdministrationDependencies {
   readonly verifying: Verifying;
   readonly keeper: Keeper;
   readonly events: EventLog;
+  readonly usage: UsageStore;
   readonly wake: Wake;
   readonly info: Omit<ServerInfo, "host" | "owner" | "newestRevision" | "oldestRevision">;
 }
+
+/** Workspaces of one host that are told one by one. */
+const mostSizes = 1_000;
 
 export class AdministrationService implements Administration {
   readonly #deps: AdministrationDependencies;
@@ -157,6 +163,12 @@ export class AdministrationService implements Administration {
       });
     }
     this.#deps.wake.hint();
+  }
+
+  async usage(host: string, sizes: boolean): Promise<readonly HostUsage[]> {
+    const hosts = await this.#deps.usage.usage(host, sizes ? mostSizes : 0);
+    if (host === "" || hosts.length > 0) return hosts;
+    throw new Failure("HOST_NOT_FOUND", `there is no host ${host}`, { metadata: { host } });
   }
 
   async serverInfo(): Promise<ServerInfo> {

@@ -41,6 +41,21 @@ export class Places {
     return join(this.mirrorRoot, ".modules", mirrorDirectory(name));
   }
 
+  /** Where the mirrors of submodules' upstreams are. */
+  get submodules(): string {
+    return join(this.mirrorRoot, ".modules");
+  }
+
+  /** Where the repositories of salvages are. */
+  get allSalvages(): string {
+    return this.#salvages;
+  }
+
+  /** Where the trusted indexes are. */
+  get indexes(): string {
+    return this.#indexes;
+  }
+
   /** The bare repository that takes a repository's salvages. */
   salvages(repository: Pick<Repository, "name">): string {
     return join(this.#salvages, mirrorDirectory(repository.name));

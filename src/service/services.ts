@@ -10,6 +10,7 @@ import type { Host } from "../domain/host.js";
 import type { Lease, TtlBounds } from "../domain/lease.js";
 import type { RepositoryOverview, RepositorySettings } from "../domain/repository.js";
 import type { Salvage } from "../domain/salvage.js";
+import type { HostUsage } from "../domain/usage.js";
 import type { Verification } from "../domain/verification.js";
 import type { Disposition, Workspace, WorkspaceResult } from "../domain/workspace.js";
 import type { Grant, ReclaimSelector, ResetSelector, WorkspaceFilter } from "../ports/lease-store.js";
@@ -189,6 +190,8 @@ export interface Administration {
     call: CallContext,
   ): Promise<{ readonly hosts: readonly Host[]; readonly more: boolean }>;
   removeHost(name: string, force: boolean, call: CallContext): Promise<void>;
+  /** `host` empty: all. `sizes`: whether workspaces are told one by one. */
+  usage(host: string, sizes: boolean, call: CallContext): Promise<readonly HostUsage[]>;
   serverInfo(call: CallContext): Promise<ServerInfo>;
 }
 

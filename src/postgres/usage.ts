@@ -79,7 +79,8 @@ export class PostgresUsage implements UsageStore {
     const rows = await run(
       () => this.#sql<{ kind: "MIRROR" | "SALVAGES"; name: string }[]>`
         with found as (
-          select 'MIRROR' as kind, r.name from mirrors m join repositories r on r.id = m.repository_id where m.host_id = ${host}
+          select 'MIRROR' as kind, r.name from mirrors m join repositories r on r.id = m.repository_id
+           where m.host_id = ${host} and m.state = 'READY'
           union select 'DEPENDENCIES', r.name from mirrors m join repositories r on r.id = m.repository_id where m.host_id = ${host}
           union select 'SALVAGES', s.repository from salvages s where s.host_id = ${host}
         ), gone as (

@@ -42,6 +42,7 @@ export class Evicting {
   readonly #deps: EvictingDependencies;
   #rounds: Promise<void> = Promise.resolve();
   #notedAt = Number.NEGATIVE_INFINITY;
+  #notedReserve = 0;
   #toldAt = Number.NEGATIVE_INFINITY;
   #background: Promise<void> | undefined;
 
@@ -56,9 +57,11 @@ export class Evicting {
     const room = await disk.look(0);
     const crosses = disk.low ? room.freeBytes >= disk.recoverBytes : room.freeBytes < room.lowBytes;
     try {
-      if (crosses || performance.now() - this.#notedAt > noteEveryMs) {
+      const isOld = performance.now() - this.#notedAt > noteEveryMs || this.#notedReserve !== reserve.bytes;
+      if (crosses || isOld) {
         disk.low = await usage.noteDisk(room, reserve.bytes, disk.recoverBytes);
         this.#notedAt = performance.now();
+        this.#notedReserve = reserve.bytes;
       }
     } catch (error) {
       // a database on a full disk gets on its feet again with a little room

@@ -1,7 +1,8 @@
 /** docs/configuration.md says what the table of settings says. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { type Setting, settings } from "../../src/config/settings.js";
+import type { Setting } from "../../src/config/setting.js";
+import { settings } from "../../src/config/settings.js";
 
 const page = readFileSync(new URL("../../docs/configuration.md", import.meta.url), "utf8");
 

@@ -117,6 +117,8 @@ export interface Operations {
   sweepDependencies(job: SweepDependenciesRequest): Promise<number>;
   dropDependencies(job: DropDependenciesRequest): Promise<string>;
   removeDependencies(job: RemoveDependenciesJob): Promise<void>;
+  mergePacks(mirror: string): Promise<MergedPacks | undefined>;
+  swapPacks(job: { readonly mirror: string; readonly merged: MergedPacks }): Promise<boolean>;
   measure(job: MeasureRequest): Promise<number>;
   emptyTrash(trash: string): Promise<void>;
 }
@@ -124,6 +126,12 @@ export interface Operations {
 export type OperationName = keyof Operations;
 export type JobOf<Name extends OperationName> = Parameters<Operations[Name]>[0];
 export type AnswerOf<Name extends OperationName> = Awaited<ReturnType<Operations[Name]>>;
+
+/** A pack that was made of others and waits to take their place. Names without endings. */
+export interface MergedPacks {
+  readonly name: string;
+  readonly replaced: readonly string[];
+}
 
 /** Server to worker. */
 export interface CallMessage {

@@ -14,4 +14,9 @@ export interface MeasureRequest {
 export interface BackgroundFiles {
   /** Bytes that a directory takes by its blocks; 0 if there is none. Takes its time, so as not to be in anybody's way. */
   measure(request: MeasureRequest): Promise<number>;
+  /**
+   * Merges the small packs that fetches have left in a mirror, where there are many. Never while a workspace is being made
+   * of it or anything else reads it: then it is put off. Answers how many packs were replaced.
+   */
+  maintainMirror(path: string): Promise<number>;
 }

@@ -63,10 +63,21 @@ export class Measuring {
 
   async #measurePlace({ kind, repository, path, shared }: Place): Promise<void> {
     const begin = performance.now();
+    if (kind === "MIRROR") await this.#maintain(repository, path);
     const bytes = await this.#deps.git.measure({ path, shared, holders: false });
     await this.#deps.usage.storePlace({ kind, repository, bytes });
     const now = performance.now();
     this.#next.set(`${kind} ${repository}`, now + Math.max(freshMs, (now - begin) * patience));
+  }
+
+  /** Not while the disk is low: for a moment it takes more. */
+  async #maintain(repository: string, path: string): Promise<void> {
+    const { git, disk, log } = this.#deps;
+    if (disk.low) return;
+    const packs = await git
+      .maintainMirror(path)
+      .catch((error) => log.warn({ err: error, repository }, "no maintenance"));
+    if (packs) log.info({ repository, packs }, "small packs of the mirror were merged into one");
   }
 
   async #duePlaces(): Promise<readonly Place[]> {

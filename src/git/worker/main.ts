@@ -24,6 +24,7 @@ import { measure } from "./measure.js";
 import { cloneMirror, fetchMirror } from "./mirror.js";
 import { inspectMirror } from "./mirror-check.js";
 import { damagedObjects } from "./mirror-record.js";
+import { mergePacks, swapPacks } from "./pack-merge.js";
 import { prepareWorkspace } from "./prepare.js";
 import { refreshWorkspace } from "./refresh.js";
 import { resolveRevision } from "./resolve.js";
@@ -58,6 +59,8 @@ const operations: Operations = {
   sweepDependencies,
   dropDependencies,
   removeDependencies,
+  mergePacks,
+  swapPacks,
   measure,
   emptyTrash: async (trash) => emptyTrash(trash),
 };

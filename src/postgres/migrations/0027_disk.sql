@@ -11,7 +11,8 @@ declare
   v_count int := 0;
 begin
   if not exists (select from hosts h where h.id = p_host and h.server_id = p_server) then return; end if;
-  for v in select x.id, coalesce(s.bytes, 0) as bytes
+  -- of one that was not measured nothing is known: what its going brings is looked at before the next
+  for v in select x.id, coalesce(s.bytes, p_bytes) as bytes
              from (select y.id, y.state, y.idle_time, y.park_time, r.min_idle,
                           row_number() over (partition by y.repository_id order by y.idle_time desc, y.id) as place
                      from workspaces y join repositories r on r.id = y.repository_id

@@ -63,6 +63,18 @@ export class Leaseholder {
     return toHeld(await this.client.call(WorkspaceService.method.acquire, request));
   }
 
+  /** The workspace of a binding: the one that was parked for it, if there is one. */
+  async acquireBound(repository: string, binding: string, fetch = false): Promise<Held> {
+    const request = { repository, binding, ttl, wait, ...(fetch ? {} : { maxStaleness: stale }) };
+    return toHeld(await this.client.call(WorkspaceService.method.acquire, request));
+  }
+
+  /** Ends the lease of a binding and leaves its files as they are. */
+  async park({ leaseId, token }: Held): Promise<void> {
+    const request = { leaseId, leaseToken: token, disposition: Disposition.PARK };
+    await this.client.call(WorkspaceService.method.release, request);
+  }
+
   /** Waits until the workspace is clean again; it may have been leased anew since. Fails if it could not be cleaned. */
   async release(held: Held): Promise<void> {
     const { leaseId, token } = held;

@@ -6,6 +6,7 @@ import { crowded } from "./crowded.js";
 import { delta } from "./delta.js";
 import { emptyCall } from "./empty-call.js";
 import { heartbeats } from "./heartbeats.js";
+import { parked } from "./parked.js";
 import { release } from "./release.js";
 import { salvage } from "./salvage.js";
 import { verification } from "./verification.js";
@@ -15,6 +16,7 @@ import { watchers } from "./watchers.js";
 export const rows: readonly Row[] = [
   warm,
   delta,
+  parked,
   release,
   salvage,
   verification,

@@ -136,8 +136,6 @@ export interface CleanWorkspaceRequest extends WorkspaceIdentity {
   /** The commit that the trusted index is of; empty if unknown. */
   readonly from: string;
   readonly target: CheckoutTarget;
-  /** Refuse to destroy work that exists nowhere else: answer `unsaved` and leave everything in place. */
-  readonly guardWork: boolean;
   /** Salvage has just compared the files, and verification will: they need not be compared in between. Default false. */
   readonly comparedBefore?: boolean;
   /** Use nothing of what is there: all of it goes into the trash, and a fresh clone takes its place. Default false. */
@@ -173,18 +171,14 @@ export interface FindStragglersRequest {
 
 export type CleanOutcome =
   | { readonly kind: "clean"; readonly recreated: boolean }
-  /** `detail` says what work was found, in words. The files are where `path` in the answer says, `.git` as the holder left it. */
-  | { readonly kind: "unsaved"; readonly path: string; readonly detail: string }
   /** What stands there refuses to go, and would again: `detail` says what and why. The files are at `path`, perhaps partly cleaned. */
   | { readonly kind: "obstructed"; readonly path: string; readonly detail: string };
 
 export interface DiscardWorkspaceRequest {
-  readonly mirror: string;
   readonly candidates: readonly string[];
   readonly trash: string;
+  /** Goes as well; empty: there is none. */
   readonly trustedIndex: string;
-  readonly from: string;
-  readonly guardWork: boolean;
 }
 
 /** What a salvage is called and whose work it is: its commit's message tells it to whoever finds it. */

@@ -80,7 +80,6 @@ export class Salvaging {
       origin: repository.url,
       objectStorage: repository.objectStorage,
       target,
-      guardWork: false,
       comparedBefore: work.guardWork,
       fromScratch,
     });
@@ -92,9 +91,7 @@ export class Salvaging {
     const kept = await this.#salvage(work, repository);
     if (kept) return kept;
     const { places } = this.#deps;
-    const { candidates, from } = work;
-    const trustedIndex = places.trustedIndex(work.key.workspaceId);
-    return this.#discard(candidates, places.trash, { mirror: places.mirror(repository), trustedIndex, from });
+    return this.#discard(work.candidates, places.trash, places.trustedIndex(work.key.workspaceId));
   }
 
   /** Removes a directory that no row names as its workspace's any more: whatever was in it has come through here before. */
@@ -171,12 +168,8 @@ export class Salvaging {
     return "";
   }
 
-  async #discard(
-    candidates: readonly string[],
-    trash: string,
-    known = { mirror: "", trustedIndex: "", from: "" },
-  ): Promise<Destroyed> {
-    return afterwards(await this.#deps.git.discardWorkspace({ ...known, candidates, trash, guardWork: false }));
+  async #discard(candidates: readonly string[], trash: string, trustedIndex = ""): Promise<Destroyed> {
+    return afterwards(await this.#deps.git.discardWorkspace({ candidates, trash, trustedIndex }));
   }
 }
 

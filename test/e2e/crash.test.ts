@@ -8,9 +8,14 @@ import { serveGit } from "../support/git-http.js";
 import { Traffic } from "../support/holders.js";
 import { expectHonoured, expectSoundDisk, expectSoundStore, settled } from "../support/invariants.js";
 import { refusal } from "../support/rpc-client.js";
+import { isSoak } from "../support/sample.js";
 import { type ServerProcess, useServers } from "../support/server.js";
 import { until } from "../support/until.js";
 import { Upstream } from "../support/upstream.js";
+
+/** Kills under one traffic. */
+const rounds = isSoak ? 12 : 3;
+const limitMs = isSoak ? 600_000 : 120_000;
 
 const servers = useServers();
 let root: string;
@@ -72,39 +77,47 @@ it("F2 a server that is killed leaves neither git workers nor their homes behind
 }, 60_000);
 
 describe("with a Postgres of its own", () => {
-  it("F1 B2 kill -9 of the server, six times under traffic: every acknowledged lease is honoured", async () => {
-    const databaseUrl = await servers.database();
-    const server = await servers.start({ databaseUrl });
-    const sql = servers.sql(databaseUrl);
-    await register(server, "server-killed", 6, 2);
-    const traffic = new Traffic({ repository: "server-killed", holders: 8, clients: [server.client] });
-    for (let round = 0; round < 6; round++) {
-      await traffic.progress(3 + 4 * round);
-      await server.kill9();
-      await server.start();
-    }
-    await traffic.progress(10);
-    await traffic.stop();
-    await expectSound(sql, server, traffic);
-    await server.stop();
-  }, 120_000);
+  it(
+    "F1 B2 kill -9 of the server, again and again under traffic: every acknowledged lease is honoured",
+    async () => {
+      const databaseUrl = await servers.database();
+      const server = await servers.start({ databaseUrl });
+      const sql = servers.sql(databaseUrl);
+      await register(server, "server-killed", 6, 2);
+      const traffic = new Traffic({ repository: "server-killed", holders: 8, clients: [server.client] });
+      for (let round = 0; round < rounds; round++) {
+        await traffic.progress(3 + 4 * round);
+        await server.kill9();
+        await server.start();
+      }
+      await traffic.progress(10);
+      await traffic.stop();
+      await expectSound(sql, server, traffic);
+      await server.stop();
+    },
+    limitMs,
+  );
 
-  it("F1 all backends of Postgres killed, six times under traffic: the server survives, and the traffic goes on", async () => {
-    const databaseUrl = await servers.database();
-    const server = await servers.start({ databaseUrl });
-    const sql = servers.sql(databaseUrl);
-    await register(server, "backends-killed", 6);
-    const { pid } = server;
-    const traffic = new Traffic({ repository: "backends-killed", holders: 8, clients: [server.client] });
-    for (let round = 0; round < 6; round++) {
-      await traffic.progress(3 + 2 * round);
-      await sql`select pg_terminate_backend(pid) from pg_stat_activity
+  it(
+    "F1 all backends of Postgres killed, again and again under traffic: the server survives, and the traffic goes on",
+    async () => {
+      const databaseUrl = await servers.database();
+      const server = await servers.start({ databaseUrl });
+      const sql = servers.sql(databaseUrl);
+      await register(server, "backends-killed", 6);
+      const { pid } = server;
+      const traffic = new Traffic({ repository: "backends-killed", holders: 8, clients: [server.client] });
+      for (let round = 0; round < rounds; round++) {
+        await traffic.progress(3 + 2 * round);
+        await sql`select pg_terminate_backend(pid) from pg_stat_activity
                  where datname = current_database() and application_name like 'leasehold%'`;
-    }
-    await traffic.progress(10);
-    await traffic.stop();
-    expect(server.running && server.pid).toBe(pid);
-    await expectSound(sql, server, traffic);
-    await server.stop();
-  }, 120_000);
+      }
+      await traffic.progress(10);
+      await traffic.stop();
+      expect(server.running && server.pid).toBe(pid);
+      await expectSound(sql, server, traffic);
+      await server.stop();
+    },
+    limitMs,
+  );
 });

@@ -4,10 +4,10 @@
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Stage } from "../hostile/stage.js";
+import { sample } from "../support/sample.js";
 import { useServers } from "../support/server.js";
 import { Failpoints } from "./failpoints.js";
 import { Trial } from "./recovery.js";
-import { sample } from "./sample.js";
 
 const servers = useServers();
 let trial: Trial;

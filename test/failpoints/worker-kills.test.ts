@@ -4,10 +4,10 @@
  */
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { Stage } from "../hostile/stage.js";
+import { sample, writing } from "../support/sample.js";
 import { useServers } from "../support/server.js";
 import { Failpoints } from "./failpoints.js";
 import { Trial } from "./recovery.js";
-import { sample, writing } from "./sample.js";
 
 const lanes = 4;
 vi.setConfig({ maxConcurrency: lanes });

@@ -268,8 +268,8 @@ test("A5 the holder's files are in the trash, and emptying it removes them whate
   expect(readdirSync(bench.trash)).toEqual([]);
   expect(upstream.git("status", "--porcelain")).toBe("");
   const gone = { mirror, candidates: [site.path], trash: bench.trash, trustedIndex: site.trustedIndex, from: "" };
-  expect(await bench.engine.discardWorkspace({ ...gone, guardWork: false })).toMatchObject({ kind: "clean" });
-  expect(await bench.engine.discardWorkspace({ ...gone, guardWork: false })).toMatchObject({ kind: "clean" });
+  expect(await bench.engine.discardWorkspace({ ...gone })).toMatchObject({ kind: "clean" });
+  expect(await bench.engine.discardWorkspace({ ...gone })).toMatchObject({ kind: "clean" });
   expect(existsSync(site.path)).toBe(false);
   await bench.engine.emptyTrash(bench.trash);
   await bench.engine.emptyTrash(bench.at("no such trash"));

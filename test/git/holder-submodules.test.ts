@@ -116,13 +116,6 @@ describe.skipIf(!isRoot)("submodules and Git LFS in the two-uid layout", () => {
     ]);
   });
 
-  it("G2 hold work of the user's, which a cleaning refuses to destroy", async () => {
-    const guarded = () => site.clean(target.commit, target, { guardWork: true });
-    expect(await guarded()).toMatchObject({ kind: "clean" });
-    asHolder('cd "$1/lib/sub" && echo mine > big.bin', site.path);
-    expect(await guarded()).toMatchObject({ kind: "unsaved", detail: "1 changed file" });
-  });
-
   it("G2 are salvaged with the user's rights, and cleaned by the same comparison", async () => {
     const script =
       'cd "$1/lib/sub" && echo committed > a.txt && git commit -qam mine && echo mine > big.bin && echo new > new.txt';

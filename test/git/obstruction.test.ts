@@ -104,7 +104,7 @@ describe.runIf(canMount)("A5 another file system that is mounted inside is never
         place === "dir/deep" ? detail : `${place}: is not of the commit`,
       );
       const gone = { mirror, candidates: [before], trash: bench.trash, trustedIndex: site.trustedIndex, from: "" };
-      expect(await bench.engine.discardWorkspace({ ...gone, guardWork: false })).toMatchObject({ kind: "obstructed" });
+      expect(await bench.engine.discardWorkspace({ ...gone })).toMatchObject({ kind: "obstructed" });
       expect(readFileSync(join(point, "kept"), "utf8")).toBe("kept\n");
       unmount();
       expect(await site.clean(target.commit, target)).toMatchObject({ kind: "clean" });
@@ -206,7 +206,7 @@ describe.runIf(canBeNobody)("A5 files of another user, cleaned by an ordinary us
     const target = { ...(await bench.engine.resolve(mirror, "")), tracking: true };
     const request = { mirror, path, origin: upstream.path, trustedIndex: join(root, `i${made}`), target };
     asNobody("prepareWorkspace", request);
-    const more = { candidates: [path], trash: join(root, "trash"), from: target.commit, guardWork: false, deep: false };
+    const more = { candidates: [path], trash: join(root, "trash"), from: target.commit, deep: false };
     return { request: { ...request, ...more }, path, target };
   };
 

@@ -94,7 +94,7 @@ export class Site {
     this.moves += 1;
     const path = this.bench.at("workspaces", `${this.name}.${this.moves}`);
     const request = { mirror, origin, trustedIndex, path, candidates: [path, before], trash: this.bench.trash };
-    const outcome = await this.bench.engine.cleanWorkspace({ ...request, from, target, guardWork: false, ...more });
+    const outcome = await this.bench.engine.cleanWorkspace({ ...request, from, target, ...more });
     this.path = outcome.kind === "clean" ? path : outcome.path;
     return outcome;
   }

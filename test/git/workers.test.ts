@@ -243,7 +243,7 @@ test("G12 a clean that was killed at any moment is finished by the next, also fo
     const { mirror, origin, trustedIndex } = site;
     const path = bench.at("workspaces", `killed-${round}`);
     const request = { mirror, origin, trustedIndex, path, candidates: [path, site.path], trash: bench.trash };
-    const job = { ...request, from: targets[0].commit, guardWork: false };
+    const job = { ...request, from: targets[0].commit };
     writeFileSync(join(site.path, "junk"), "x");
     // At the last round it is not killed before its end: what it answered is lost all the same.
     await killed(round * round * 12, (pool) =>

@@ -171,7 +171,7 @@ test("A3 attributes that convert everything, themselves included, and that chang
   writeFileSync(join(workspace.path, "a.txt"), "a\n");
   await workspace.clean(from ?? "", target);
   expect(state(workspace.path)).toEqual(state(workspace.reference(target)));
-  expect(await workspace.clean(from ?? "", target, { guardWork: true })).toEqual({ kind: "clean", recreated: false });
+  expect(await workspace.clean(from ?? "", target)).toEqual({ kind: "clean", recreated: false });
 });
 
 test("A3 an empty repository gives an empty clone on its unborn branch", async () => {

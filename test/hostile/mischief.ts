@@ -16,7 +16,7 @@ export interface Mischief {
    * What no service can remove or save: the workspace may be quarantined instead, with a problem that has these words, and
    * is pristine after `undo` and Reset.
    */
-  readonly mayQuarantine?: string;
+  readonly mayQuarantine?: string | RegExp;
 }
 
 /** A script as it stands: backslashes are the shell's. */

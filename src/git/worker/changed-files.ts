@@ -42,7 +42,9 @@ export async function findChanges(
     const now = currentEntry(inside, path);
     if (now === undefined) {
       changes.set(path, "gone");
-      if (inside.stat(path)?.isDirectory() === false) special.push(path);
+      const stat = inside.stat(path);
+      // what is found through a symlink in place of a directory above is not there
+      if (stat && !stat.isFile() && !stat.isDirectory() && !stat.isSymbolicLink()) special.push(path);
     } else if (now.mode !== was.mode) changes.set(path, "changed");
     else if (now.id !== was.id && !isLfs(path, was.id)) differing.push(path);
   };

@@ -6,8 +6,7 @@
  * 2. Before libgit2 writes, everything that is not a tracked file or one of its real directories is in the trash,
  *    so no write can go through a symlink.
  * 3. Every file that may have changed is written anew; the others have been proven by their stat.
- * 4. Nothing is destroyed before the guard, where it is asked for, has found no work.
- * 5. No other file system that is mounted inside is entered: the workspace is left as it is then.
+ * 4. No other file system that is mounted inside is entered: the workspace is left as it is then.
  */
 import { lstatSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +15,6 @@ import { toBytePath, toFsPath } from "./byte-path.js";
 import { checkOutChanges } from "./checkout.js";
 import { isHostFault } from "./fault.js";
 import { makeGitDirectory, placeGitDirectory } from "./git-directory.js";
-import { guard } from "./guard.js";
 import { asHolder, holder, holderUid } from "./holder.js";
 import { IndexFile } from "./index-file.js";
 import { describeMounts, describeRefusal } from "./obstruction.js";
@@ -32,10 +30,6 @@ export async function cleanWorkspace(request: CleanWorkspaceRequest): Promise<Cl
   const { candidates } = request;
   const mounted = findMount(candidates);
   if (mounted) return mounted;
-  if (request.guardWork) {
-    const unsaved = await guard(request);
-    if (unsaved) return unsaved;
-  }
   try {
     return await clean(request);
   } catch (error) {

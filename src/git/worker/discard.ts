@@ -1,7 +1,6 @@
 /** Owns giving a workspace up: everything of it goes into the trash. */
 
 import type { CleanOutcome, DiscardWorkspaceRequest } from "../../ports/git-engine.js";
-import { guard } from "./guard.js";
 import { describeMounts } from "./obstruction.js";
 import { isThere, leftoversOf } from "./place.js";
 import { TrashBin } from "./trash.js";
@@ -11,10 +10,6 @@ export async function discardWorkspace(request: DiscardWorkspaceRequest): Promis
   for (const path of request.candidates) {
     const detail = isThere(path) ? describeMounts(path) : undefined;
     if (detail !== undefined) return { kind: "obstructed", path, detail };
-  }
-  if (request.guardWork) {
-    const unsaved = await guard(request);
-    if (unsaved) return unsaved;
   }
   const bin = new TrashBin(request.trash);
   for (const place of request.candidates) {

@@ -5,13 +5,14 @@
  * call work ignored that git does not.
  *
  * Invariants:
- * 1. Only the commit's rules count. A `.gitignore` that a holder made or changed is itself work, and must not hide
- *    other work.
+ * 1. Only the commit's rules count here. A `.gitignore` that a holder made or changed is itself work, and must not hide
+ *    other work (holder-rules.ts says what it may).
  * 2. Nothing below an ignored directory can be taken back.
  */
 import type { BaseFiles } from "./base-files.js";
 
-const fileName = ".gitignore";
+/** How files with rules are called. */
+export const rulesName = ".gitignore";
 const kindMask = 0o170000;
 const regularFile = 0o100000;
 
@@ -32,13 +33,20 @@ export class IgnoreRules {
   static of(files: BaseFiles, readBlob: (id: string) => Buffer, prefix = ""): IgnoreRules {
     const rules = new IgnoreRules();
     for (const path of files.paths()) {
-      if (path !== fileName && !path.endsWith(`/${fileName}`)) continue;
+      if (!isRulesFile(path)) continue;
       const entry = files.entry(path);
       if (!entry || (entry.mode & kindMask) !== regularFile) continue;
-      const directory = (prefix + path).slice(0, Math.max(prefix.length + path.length - fileName.length - 1, 0));
+      const directory = (prefix + path).slice(0, Math.max(prefix.length + path.length - rulesName.length - 1, 0));
       rules.add(directory, readBlob(entry.id).toString("latin1"));
     }
     return rules;
+  }
+
+  /** Rules that can be changed without these. */
+  copy(): IgnoreRules {
+    const copied = new IgnoreRules();
+    for (const [directory, rules] of this.rules) copied.rules.set(directory, rules);
+    return copied;
   }
 
   /** `text`: a `.gitignore` as bytes (latin1), in `directory`. */
@@ -78,6 +86,10 @@ export class IgnoreRules {
     }
     return false;
   }
+}
+
+export function isRulesFile(path: string): boolean {
+  return path === rulesName || path.endsWith(`/${rulesName}`);
 }
 
 /** Undefined above the top. */

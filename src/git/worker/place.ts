@@ -19,8 +19,6 @@ export const beside = {
   module: ".module-new",
   /** Submodules of ours that are being replaced. */
   modules: ".modules-old",
-  /** Where the guard works. */
-  guard: ".guard",
   /** Where verification checks out what it compares with. */
   verified: ".verify",
   /** Objects of a salvage that is being restored. */

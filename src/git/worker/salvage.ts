@@ -2,7 +2,7 @@
  * Owns saving all work in a workspace that exists nowhere else, as one commit in the repository of salvages.
  *
  * Invariants:
- * 1. What is work is what unsaved-work.ts finds, the guard's own finder.
+ * 1. What is work is what unsaved-work.ts finds.
  * 2. The workspace is left as it is. Before the ref is written nothing refers to what was written.
  * 3. Files are always saved whole or the outcome is `refused`; commits that are damaged are left out and named.
  * 4. The same workspace gives the same commit, whenever and however often it is salvaged.
@@ -26,7 +26,7 @@ import { saveNestedIndex, saveTips, type TipSaver } from "./salvage-tips.js";
 import { removeTree } from "./trash.js";
 import { readTrustedIndex } from "./trusted-index.js";
 import { readTrustedModules } from "./trusted-modules.js";
-import { describeWork, findWork, holderLimits, type Work } from "./unsaved-work.js";
+import { findWork, hasWork, holderLimits, type Work } from "./unsaved-work.js";
 
 /** Times that git can show. */
 const latestTime = 4_102_444_800;
@@ -94,7 +94,7 @@ async function salvageOne(
     findWork({ path, mirror, from, trusted, modules, salvageIgnored, work: join(staging, "work"), withoutHead });
   let work = await find(false);
   try {
-    if (describeWork(work) === undefined) return undefined;
+    if (!hasWork(work)) return undefined;
     if (work.overflow) throw new Beyond("there are more untracked files than are looked at");
     const copied = new Copied();
     let history = new History(work.mirror, work.objects, target, copied);

@@ -11,7 +11,8 @@ import { BaseFiles } from "./base-files.js";
 import { toBytePath } from "./byte-path.js";
 import { currentEntry } from "./changed-files.js";
 import { Damaged, parseCommit } from "./git-object.js";
-import { IgnoreRules } from "./ignore-rules.js";
+import { HolderRules } from "./holder-rules.js";
+import { IgnoreRules, isRulesFile } from "./ignore-rules.js";
 import { IndexFile } from "./index-file.js";
 import { treeOfIndex } from "./index-tree.js";
 import type { Inside } from "./inside.js";
@@ -93,7 +94,12 @@ export class UnsavedSubmodules {
       store.close();
     }
     this.untracked.push(...unsavedLfs(inside, toBytePath(module.git), module.mirror));
-    const walk = new UntrackedWalk(inside, rulesOf(module, path, index), salvaged, new Set(), modes);
+    const rules = new HolderRules(inside, rulesOf(module, path, index));
+    for (const position of comparison.altered) {
+      const file = `${path}/${index.paths[position]}`;
+      if (isRulesFile(file)) rules.look(file);
+    }
+    const walk = new UntrackedWalk(inside, rules, salvaged, new Set(), modes);
     const deeper = this.places.filter((other) => other.path.startsWith(`${path}/`));
     const strangers = comparison.strangers.map((name) => `${path}/${name}`);
     walk.walk(

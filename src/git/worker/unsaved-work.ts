@@ -1,20 +1,21 @@
 /**
- * Owns finding work in a workspace that exists nowhere else. The guard asks whether there is any, salvage saves it:
- * both by this finder, so that they never disagree.
+ * Owns finding work in a workspace that exists nowhere else, for salvage.
  *
  * Invariants:
  * 1. The workspace is only read. Its `.git` is data (holder-git.ts, object-store.ts); permissions of directories that
  *    had to be opened are put back by `release`.
  * 2. In doubt there is work.
- * 3. Ignored files are no work (but for those that `salvageIgnored` names), nor are files that were touched but have the content of HEAD's commit, nor commits,
- *    whatever names them, that the mirror has, nor what came from an upstream, as its remote-tracking ref tells.
+ * 3. Ignored files are no work (but for those that `salvageIgnored` names), nor are files that were touched but have the
+ *    content of HEAD's commit, nor commits, whatever names them, that the mirror has, nor what came from an upstream, as
+ *    its remote-tracking ref tells.
  */
 import { join } from "node:path";
 import { BaseFiles } from "./base-files.js";
 import { type Change, findChanges } from "./changed-files.js";
 import { Damaged, type ObjectKind, parseCommit } from "./git-object.js";
 import { type HolderGit, readHolderGit, type Tip } from "./holder-git.js";
-import { IgnoreRules } from "./ignore-rules.js";
+import { HolderRules } from "./holder-rules.js";
+import { IgnoreRules, isRulesFile } from "./ignore-rules.js";
 import { IndexFile } from "./index-file.js";
 import { formatIndexFile } from "./index-writer.js";
 import { Inside } from "./inside.js";
@@ -30,7 +31,7 @@ import type { KnownModule } from "./trusted-modules.js";
 import { isLfsContent, unsavedLfs } from "./unsaved-lfs.js";
 import { UnsavedSubmodules } from "./unsaved-submodules.js";
 import { Modes, UntrackedWalk } from "./untracked.js";
-import { compareWorkingTree, restoreModes } from "./working-tree.js";
+import { type Comparison, compareWorkingTree, restoreModes } from "./working-tree.js";
 
 /** How many commits are gone back to find one that the mirror has. */
 const longestLine = 10_000;
@@ -117,7 +118,9 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     const staged = git?.index && findStaged(git.index, base.files);
     const tracked = new Set([...(staged?.added ?? []), ...base.files.diff.added.keys()]);
     const salvaged = new SalvagedIgnored(request.salvageIgnored);
-    const walk = new UntrackedWalk(inside, IgnoreRules.of(rules, read("blob")), salvaged, tracked, modes);
+    const ignored = new HolderRules(inside, IgnoreRules.of(rules, read("blob")));
+    for (const path of rulesFiles(base.files, comparison)) ignored.look(path);
+    const walk = new UntrackedWalk(inside, ignored, salvaged, tracked, modes);
     const submodules = new UnsavedSubmodules(inside, request.modules, comparison.strangers, salvaged, modes);
     restores.push(() => submodules.restore());
     walk.walk(submodules.strangers);
@@ -156,22 +159,16 @@ export async function findWork(request: WorkRequest): Promise<Work> {
   }
 }
 
-/** What work there is, in words; undefined if none. */
-export function describeWork(work: Work): string | undefined {
-  const changes = [...work.changes.values()];
-  const untracked = changes.filter((change) => change === "untracked").length;
-  const commits = new Set(work.tips.filter((tip) => tip.kind !== "remote").map((tip) => tip.id)).size;
-  const parts: string[] = [];
-  const tell = (count: number, one: string, many: string, after = ""): void => {
-    if (count > 0) parts.push(`${count} ${count === 1 ? one : many}${after}`);
-  };
-  tell(changes.length - untracked, "changed file", "changed files");
-  tell(untracked, "untracked file", "untracked files");
-  tell(work.nested.length, "nested repository", "nested repositories");
-  tell(work.staged?.edits.size ?? 0, "staged file", "staged files");
-  tell(commits, "commit", "commits", " that the mirror lacks");
-  parts.push(...work.doubts);
-  return parts.length > 0 ? parts.join(", ") : undefined;
+/** Whether there is any: what cannot be examined counts. */
+export function hasWork(work: Work): boolean {
+  const commits = work.tips.some((tip) => tip.kind !== "remote");
+  return commits || work.changes.size + work.nested.length + (work.staged?.edits.size ?? 0) + work.doubts.length > 0;
+}
+
+/** Those of the index that may differ from the commit's. */
+function rulesFiles({ index, diff }: BaseFiles, { altered }: Comparison): Set<string> {
+  const changed = altered.map((position) => index.paths[position] as string);
+  return new Set([...changed, ...diff.changed.keys(), ...diff.removed.keys()].filter(isRulesFile));
 }
 
 /** The commit to compare with, and the files whose `.gitignore` count: those of a commit that the mirror has. */

@@ -7,7 +7,8 @@
  */
 import { chmodSync } from "node:fs";
 import { toFsPath } from "./byte-path.js";
-import type { IgnoreRules } from "./ignore-rules.js";
+import type { HolderRules } from "./holder-rules.js";
+import { isRulesFile, rulesName } from "./ignore-rules.js";
 import type { Inside } from "./inside.js";
 import type { SalvagedIgnored } from "./salvaged-ignored.js";
 
@@ -40,7 +41,7 @@ export class UntrackedWalk {
   /** There was more than is looked at. */
   overflow = false;
   private readonly inside: Inside;
-  private readonly rules: IgnoreRules;
+  private readonly rules: HolderRules;
   private readonly salvaged: SalvagedIgnored;
   private readonly tracked: ReadonlySet<string>;
   private readonly trackedDirectories = new Set<string>();
@@ -50,7 +51,7 @@ export class UntrackedWalk {
   /** `tracked`: byte paths that are never ignored; `salvaged`: what is work though it is ignored. */
   constructor(
     inside: Inside,
-    rules: IgnoreRules,
+    rules: HolderRules,
     salvaged: SalvagedIgnored,
     tracked: ReadonlySet<string>,
     modes: Modes,
@@ -72,6 +73,7 @@ export class UntrackedWalk {
   /** `strangers`: topmost byte paths, as `compareWorkingTree` tells them. */
   walk(strangers: readonly string[]): void {
     for (const path of strangers) {
+      if (isRulesFile(path)) this.rules.look(path);
       if (path.endsWith("/.git")) this.nested.add(path.slice(0, -"/.git".length));
     }
     for (const path of strangers) {
@@ -106,6 +108,7 @@ export class UntrackedWalk {
       const entries = this.inside.list(path) ?? [];
       const isNested = !isIgnored && entries.some((entry) => entry.name === ".git");
       if (isNested) this.nested.add(path);
+      if (!inNested && entries.some((entry) => entry.name === rulesName)) this.rules.look(`${path}/${rulesName}`);
       for (const { name } of entries) {
         if (name !== ".git") this.add(`${path}/${name}`, inNested || isNested);
       }

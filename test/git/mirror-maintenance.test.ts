@@ -1,6 +1,8 @@
 /** Merging the packs that fetches leave in a mirror: nothing of it is lost, and nobody who has or makes a clone notices. */
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { git, UpstreamRepository } from "../support/repositories.js";
 import { Bench, Site } from "./support.js";
@@ -112,6 +114,47 @@ test("B3 G7 damage that keeps size, permissions and time is not given another ch
   const before = packs();
   expect(await bench.engine.maintainMirror(mirror)).toBe(0);
   expect(packs()).toEqual(before);
+});
+
+test("G7 killed at any change of the disk there is more than is needed and never less, and the next attempt tidies up", async () => {
+  const template = mirror;
+  const before = objects();
+  const module = pathToFileURL(fileURLToPath(new URL("../../dist/src/git/worker/pack-merge.js", import.meta.url))).href;
+  const dying = fileURLToPath(new URL("./dying.mjs", import.meta.url));
+  /** Answers what the operation said, or undefined if it was killed before that. */
+  const dieAt = (operation: string, request: unknown, step: number): string | undefined => {
+    const args = [dying, module, operation, JSON.stringify(request), String(step)];
+    const { signal, status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+    if (signal !== "SIGKILL" && status !== 0) throw new Error(stderr);
+    return signal === "SIGKILL" ? undefined : stdout;
+  };
+  const never = 1_000_000;
+  let kills = 0;
+  for (const [operation, stride] of [
+    ["mergePacks", 12],
+    ["swapPacks", 1],
+  ] as const) {
+    for (let step = 0; ; step += stride) {
+      mirror = bench.at(`killed-${++made}.git`);
+      cpSync(template, mirror, { recursive: true, preserveTimestamps: true });
+      let request: unknown = mirror;
+      if (operation === "swapPacks") {
+        request = { mirror, merged: JSON.parse(dieAt("mergePacks", mirror, never) ?? "") };
+      }
+      const isDone = dieAt(operation, request, step) !== undefined;
+      expect(objects()).toBe(before);
+      expect(git(mirror, "fsck", "--full", "--strict")).toBe("");
+      expect(await bench.engine.checkMirror(mirror)).toBe(true);
+      await bench.fetch(mirror, upstream.path);
+      await bench.engine.maintainMirror(mirror);
+      expect(packs().length).toBeLessThan(8);
+      expect(existsSync(join(mirror, "leasehold-merge"))).toBe(false);
+      expect(objects()).toBe(before);
+      if (isDone) break;
+      kills++;
+    }
+  }
+  expect(kills).toBeGreaterThan(8);
 });
 
 test("G7 clones that are made meanwhile are whole", async () => {

@@ -20,8 +20,8 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
-  rmSync,
   statSync,
+  unlinkSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -86,7 +86,7 @@ export async function swapPacks({ mirror, merged }: { mirror: string; merged: Me
   recordMerge(mirror, inRecord(files(name)), inRecord(replaced.filter((one) => one !== name).flatMap(files)));
   for (const one of replaced) {
     if (one === name) continue;
-    for (const file of files(one).reverse()) rmSync(join(packs, file), { force: true });
+    for (const file of files(one).reverse()) unlinkSync(join(packs, file));
   }
   syncDirectory(packs);
   removeTree(place);

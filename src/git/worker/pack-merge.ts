@@ -80,17 +80,22 @@ export async function swapPacks({ mirror, merged }: { mirror: string; merged: Me
     removeTree(place);
     return false;
   }
+  // a swap before this one was killed in the midst of it
+  const alone = [...known].filter((file) => /^pack-[0-9a-f]{40}\.pack$/.test(file) && !known.has(indexOf(file)));
+  const gone = [...replaced.filter((one) => one !== name).flatMap((one) => files(one).reverse()), ...alone];
   for (const file of files(name)) renameSync(join(place, file), join(packs, file));
   syncDirectory(packs);
   const inRecord = (names: readonly string[]): string[] => names.map((file) => `pack/${file}`);
-  recordMerge(mirror, inRecord(files(name)), inRecord(replaced.filter((one) => one !== name).flatMap(files)));
-  for (const one of replaced) {
-    if (one === name) continue;
-    for (const file of files(one).reverse()) unlinkSync(join(packs, file));
-  }
+  const left = gone.filter((file) => !files(name).includes(file));
+  recordMerge(mirror, inRecord(files(name)), inRecord(left));
+  for (const file of left) unlinkSync(join(packs, file));
   syncDirectory(packs);
   removeTree(place);
   return true;
+}
+
+function indexOf(pack: string): string {
+  return pack.replace(/pack$/, "idx");
 }
 
 /** Smallest first; whole pairs only. */

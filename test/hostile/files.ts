@@ -165,14 +165,14 @@ for p in ("dir", "src", "."): os.setxattr(p, "system.posix_acl_default", acl)'; 
   {
     name: "an immutable file",
     script: sh`echo i > immutable; chattr +i immutable`,
-    undo: sh`find "$DATA/workspaces" "$DATA/trash" -name immutable -exec chattr -i {} +`,
+    undo: sh`find "$DATA/workspaces" "$DATA/trash" -name immutable -exec chattr -i {} + || true`,
     needs: `${isRoot} && touch probe && chattr +i probe && chattr -i probe && rm probe`,
     mayQuarantine: "cannot be changed or removed",
   },
   {
     name: "an append-only directory",
     script: sh`mkdir -p kept; echo i > kept/i; chattr +a kept`,
-    undo: sh`find "$DATA/workspaces" "$DATA/trash" -name kept -exec chattr -a {} +`,
+    undo: sh`find "$DATA/workspaces" "$DATA/trash" -name kept -exec chattr -a {} + || true`,
     needs: `${isRoot} && touch probe && chattr +i probe && chattr -i probe && rm probe`,
     mayQuarantine: "cannot be changed or removed",
   },

@@ -1,8 +1,4 @@
-/**
- * A small file system that fills: what goes first, what is refused and with which numbers, what goes on all the same, and
- * that nothing is lost and nothing needs a restart.
- */
-import { randomBytes } from "node:crypto";
+/** A small file system that fills: what goes first, what is refused and with which numbers, and what goes on all the same. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Code } from "@connectrpc/connect";
@@ -10,53 +6,29 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { EventKind } from "../../gen/leasehold/v1/event_pb.js";
 import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import { Disposition, WorkspaceSource } from "../../gen/leasehold/v1/workspace_service_pb.js";
-import { type Client, type Held, readRefusal, refusal } from "../support/rpc-client.js";
+import { type Client, refusal } from "../support/rpc-client.js";
 import { useServers } from "../support/server.js";
-import { canMount, SmallDisk } from "../support/small-disk.js";
+import { canMount, type SmallDisk, type SmallServer, serveOnSmallDisk } from "../support/small-disk.js";
 import { until } from "../support/until.js";
 import { git, Upstream } from "../support/upstream.js";
 
 const megabyte = 1024 * 1024;
 const repository = "full";
 
-describe.skipIf(!canMount())("a disk", () => {
+describe.skipIf(!canMount())("a disk that is low", () => {
   const servers = useServers();
   let disk: SmallDisk;
   let client: Client;
+  let stage: SmallServer;
 
   beforeAll(async () => {
-    const root = await servers.directory();
-    disk = new SmallDisk(join(root, "disk"), "200m");
-    // 3 MB in each workspace that does not compress
-    const upstream = await Upstream.make(root, repository, { blob: randomBytes(1_500_000).toString("base64") });
-    const flags = ["--disk-low", "40MiB", "--disk-min-free", "20MiB", "--ttl-min", "1s"];
-    const server = await servers.start({
-      databaseUrl: await servers.database(),
-      dataDir: join(disk.path, "data"),
-      flags,
-    });
-    servers.atEnd(async () => {
-      await server.kill9();
-      await disk.unmount();
-    });
-    client = server.client;
-    await client.admin.registerRepository({ repository: { name: repository, url: upstream.url, minIdle: 1 } });
-    await until("one is idle", async () => (await idle()) === 1);
+    stage = await serveOnSmallDisk(servers, repository);
+    ({ disk, client } = stage);
   }, 60_000);
 
-  async function counts() {
-    return (await client.admin.listRepositories({ name: repository })).repositories[0]?.workspaces;
-  }
-
-  async function idle(): Promise<number> {
-    return (await counts())?.idle ?? 0;
-  }
-
-  async function usage() {
-    const [host] = (await client.admin.getUsage({ includeWorkspaces: true })).hosts;
-    if (!host) throw new Error("no host");
-    return host;
-  }
+  const counts = () => stage.counts();
+  const usage = () => stage.usage();
+  const idle = async () => (await counts())?.idle ?? 0;
 
   async function kinds(): Promise<EventKind[]> {
     const { DISK_LOW, DISK_RECOVERED } = EventKind;
@@ -134,7 +106,7 @@ describe.skipIf(!canMount())("a disk", () => {
     await until("one is idle", async () => (await idle()) > 0);
     await disk.fill(15 * megabyte);
     await until("it is low", async () => (await usage()).diskLow);
-    const { held, refused } = await takeAll();
+    const { held, refused } = await stage.takeAll();
     expect(held.length).toBeGreaterThan(0);
     for (const { answer } of held) expect([WorkspaceSource.WARM, WorkspaceSource.REUSED]).toContain(answer.source);
     expect(refused).toMatchObject({ code: Code.ResourceExhausted, reason: "DISK_LOW" });
@@ -169,64 +141,4 @@ describe.skipIf(!canMount())("a disk", () => {
     await client.release(await client.acquire({ repository: "late" }));
     expect(await problem()).toBe("");
   }, 60_000);
-
-  it("G7 B2 filled by its holders to the last byte it loses nothing and recovers by itself once their leases end", async () => {
-    const holders = await Promise.all(
-      [1, 2, 3, 4].map(() => client.acquire({ repository, ttlMs: 5_000, waitMs: 20_000 })),
-    );
-    const work = holders.map((held, number) => {
-      const bytes = randomBytes(megabyte);
-      writeFileSync(join(held.path, `work-${number}.bin`), bytes);
-      return { held, name: `work-${number}.bin`, bytes };
-    });
-    for (const held of holders) fillUp(held);
-    await until("it is low", async () => (await usage()).diskLow);
-    const more = await takeAll();
-    expect(more.refused.reason).toBe("DISK_LOW");
-    for (const held of more.held) await client.release(held);
-    // nobody releases: they expire
-    await until(
-      "all have been cleaned or given up",
-      async () => {
-        const found = await counts();
-        return found?.leased === 0 && found.cleaning === 0;
-      },
-      60_000,
-    );
-    expect((await counts())?.quarantined).toBe(0);
-    await until("it has recovered", async () => !(await usage()).diskLow, 30_000);
-    for (const { held, name, bytes } of work) {
-      const { salvages } = await client.admin.listSalvages({ leaseId: held.leaseId });
-      expect(salvages).toHaveLength(1);
-      const restored = await client.acquire({
-        repository,
-        restoreSalvageId: salvages[0]?.salvageId ?? "",
-        waitMs: 20_000,
-      });
-      expect(readFileSync(join(restored.path, name)).equals(bytes)).toBe(true);
-      await client.release(restored, { waitForClean: true, disposition: Disposition.DISCARD });
-    }
-  }, 120_000);
-
-  /** Takes what is warm, until nothing is. */
-  async function takeAll() {
-    const held: Held[] = [];
-    for (;;) {
-      const [outcome] = await Promise.allSettled([client.acquire({ repository })]);
-      if (outcome.status === "rejected") return { held, refused: readRefusal(outcome.reason) };
-      held.push(outcome.value);
-    }
-  }
-
-  /** With what a build leaves: ignored files, until nothing more fits. */
-  function fillUp(held: Held): void {
-    for (let number = 0; ; number++) {
-      try {
-        writeFileSync(join(held.path, `${number}.log`), Buffer.alloc(8 * megabyte, 1));
-      } catch (error) {
-        expect((error as NodeJS.ErrnoException).code).toBe("ENOSPC");
-        return;
-      }
-    }
-  }
 });

@@ -20,6 +20,7 @@ import {
 import { collectEnum, enumName, enumNames } from "./arguments.js";
 import { type CallOptions, withCall, withClient } from "./connection.js";
 import { ago, labelText, notice, type OutputOptions, printFacts, printJson, printTable, withOutput } from "./output.js";
+import { addScan } from "./session-scan.js";
 
 type Flags = CallOptions & OutputOptions;
 
@@ -28,6 +29,7 @@ export function addSession(program: Command): void {
   addList(group);
   addShow(group);
   addChanges(group);
+  addScan(group);
   addClose(group);
 }
 

@@ -14,6 +14,7 @@ import { type Address, resolveAddress } from "./address.js";
 import { asLeaseholdError, LeaseholdError } from "./error.js";
 import { Lease, type ReleaseOptions } from "./lease.js";
 import { persist, timeout } from "./retry.js";
+import { type OpenSessionOptions, persistently, Session, type SessionCallOptions } from "./session.js";
 import { type Link, openLink, type Protocol, type TlsOptions } from "./transport.js";
 import { type WatchItem, type WatchOptions, watch } from "./watch.js";
 
@@ -149,6 +150,27 @@ export class Client implements Disposable {
         { timeoutMs: timeout(deadline - performance.now()), signal },
       );
     return persist(attempt, { signal, deadline, retryMs: timeoutMs, connectMs: timeoutMs });
+  }
+
+  /** Opens the session of a lease, or goes on with the open one of its binding. */
+  async openSession(lease: Lease, options: OpenSessionOptions = {}): Promise<Session> {
+    const { subject, labels = {} } = options;
+    const request = {
+      ...{ leaseId: lease.leaseId, leaseToken: lease.token, labels },
+      ...(subject !== undefined && { subject: { url: subject } }),
+    };
+    const closed = this.#closed.signal;
+    const answer = await persistently((call) => this.sessions.openSession(request, call), options, closed);
+    if (answer.session === undefined) throw new TypeError("the server's answer holds no session");
+    return new Session(answer.session, answer.reopened, { leaseToken: lease.token, lost: lease.signal, closed }, this);
+  }
+
+  /** A session that is open already, for a process beside the one that holds the lease; that one heartbeats. */
+  async session(sessionId: string, leaseToken: string, options: SessionCallOptions = {}): Promise<Session> {
+    const closed = this.#closed.signal;
+    const answer = await persistently((call) => this.sessions.getSession({ sessionId }, call), options, closed);
+    if (answer.session === undefined) throw new TypeError("the server's answer holds no session");
+    return new Session(answer.session, true, { leaseToken, closed }, this);
   }
 
   /** Streams changes, and goes on after every break. */

@@ -116,12 +116,21 @@ describe("A5 work that exists nowhere else is saved:", () => {
       },
       { files: 2, commits: 0 },
     ],
-    "rules that were removed, which take nothing back": [
+    "a file that was ignored by rules that are no more": [
       (path) => {
         writeFile(join(path, "x.log"), "x");
         rmSync(join(path, ".gitignore"));
       },
-      { files: 1, commits: 0 },
+      { files: 2, commits: 0 },
+    ],
+    "a file that HEAD's commit ignores, and the workspace does not": [
+      (path) => {
+        git(path, "rm", "-q", ".gitignore");
+        git(path, "commit", "-q", "-m", "No rules");
+        git(path, "reset", "-q", "--soft", "HEAD~1");
+        writeFile(join(path, "x.log"), "x");
+      },
+      { files: 2, commits: 1 },
     ],
     "rules that would be tried for ever, which are not believed": [
       (path) => {

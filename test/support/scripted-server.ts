@@ -12,6 +12,7 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { AdminService } from "../../gen/leasehold/v1/admin_service_pb.js";
 import { type Lease, LeaseSchema } from "../../gen/leasehold/v1/lease_pb.js";
+import { SessionService } from "../../gen/leasehold/v1/session_service_pb.js";
 import { type Workspace, WorkspaceSchema, WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import {
   type AcquireResponse,
@@ -23,6 +24,7 @@ import {
 
 export type Script = Partial<ServiceImpl<typeof WorkspaceService>> & {
   admin?: Partial<ServiceImpl<typeof AdminService>>;
+  sessions?: Partial<ServiceImpl<typeof SessionService>>;
 };
 
 export interface ScriptedServer extends AsyncDisposable {
@@ -40,11 +42,12 @@ export interface ScriptedServer extends AsyncDisposable {
 
 /** Serves `script` on a free port, or on a unix socket. */
 export async function serveScript(script: Script, socketPath?: string): Promise<ScriptedServer> {
-  const { admin, ...workspaces } = script;
+  const { admin, sessions, ...workspaces } = script;
   const handler = connectNodeAdapter({
     routes: (router) => {
       router.service(WorkspaceService, workspaces);
       router.service(AdminService, admin ?? {});
+      router.service(SessionService, sessions ?? {});
     },
   });
   const h2 = http2.createServer(handler);

@@ -1,10 +1,10 @@
 /**
- * Owns which files are ignored by a commit's `.gitignore` files and by what a holder has made of them.
+ * Owns which files are ignored by a commit's `.gitignore` files and also by those that are in the workspace.
  *
  * Invariants:
  * 1. A holder's rules never hide anything: what the commit does not ignore is not ignored.
- * 2. What they take back is not ignored either. A `.gitignore` that was removed takes nothing back: with it, whatever
- *    was installed would be work.
+ * 2. What git itself would show as untracked in the workspace is not ignored either: rules that are no more, or that
+ *    were taken back, ignore nothing.
  */
 import { type IgnoreRules, rulesName } from "./ignore-rules.js";
 import { type Inside, TooLarge } from "./inside.js";
@@ -26,7 +26,8 @@ export class HolderRules {
   /** `path`: the byte path of a `.gitignore` that may differ from the commit's. Before anything below it is asked for. */
   look(path: string): void {
     const text = this.read(path);
-    if (text === undefined || text.split("\n").some((line) => (line.match(/\*+/g)?.length ?? 0) > mostStars)) return;
+    if (text === undefined) return;
+    if (text.split("\n").some((line) => (line.match(/\*+/g)?.length ?? 0) > mostStars)) return;
     this.own ??= this.commit.copy();
     this.own.add(path.slice(0, Math.max(path.length - rulesName.length - 1, 0)), text);
   }
@@ -36,9 +37,10 @@ export class HolderRules {
     return this.commit.ignores(path, isDirectory) && (this.own?.ignores(path, isDirectory) ?? true);
   }
 
+  /** Empty if there is no regular file, as for git; undefined if it cannot be known. */
   private read(path: string): string | undefined {
     try {
-      return this.inside.read(path, mostBytes)?.bytes.toString("latin1");
+      return this.inside.read(path, mostBytes)?.bytes.toString("latin1") ?? "";
     } catch (error) {
       if (error instanceof TooLarge || (error as NodeJS.ErrnoException).code === "EACCES") return undefined;
       throw error;

@@ -95,7 +95,7 @@ export class UnsavedSubmodules {
     }
     this.untracked.push(...unsavedLfs(inside, toBytePath(module.git), module.mirror));
     const rules = new HolderRules(inside, rulesOf(module, path, index));
-    for (const position of comparison.altered) {
+    for (const position of [...comparison.altered, ...comparison.missing]) {
       const file = `${path}/${index.paths[position]}`;
       if (isRulesFile(file)) rules.look(file);
     }

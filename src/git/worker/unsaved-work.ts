@@ -165,10 +165,12 @@ export function hasWork(work: Work): boolean {
   return commits || work.changes.size + work.nested.length + (work.staged?.edits.size ?? 0) + work.doubts.length > 0;
 }
 
-/** Those of the index that may differ from the commit's. */
-function rulesFiles({ index, diff }: BaseFiles, { altered }: Comparison): Set<string> {
-  const changed = altered.map((position) => index.paths[position] as string);
-  return new Set([...changed, ...diff.changed.keys(), ...diff.removed.keys()].filter(isRulesFile));
+/** Where a file of rules may differ from the commit's, or be missing. */
+function rulesFiles({ index, diff }: BaseFiles, { altered, missing }: Comparison): Set<string> {
+  const differing = [...altered, ...missing].map((position) => index.paths[position] as string);
+  return new Set(
+    [...differing, ...diff.changed.keys(), ...diff.added.keys(), ...diff.removed.keys()].filter(isRulesFile),
+  );
 }
 
 /** The commit to compare with, and the files whose `.gitignore` count: those of a commit that the mirror has. */

@@ -37,7 +37,7 @@ export class Reserve {
   async lend<T>(save: () => Promise<T>): Promise<T> {
     this.#users++;
     try {
-      await this.giveUpIfNeeded();
+      await this.giveUpIfNeeded().catch((error) => this.#log.warn({ err: error }, "the reserve could not be given up"));
       return await save();
     } finally {
       this.#users--;

@@ -12,6 +12,8 @@ import type { Config } from "./config/config.js";
 import { ConfiguredCredentials } from "./credentials/configured-credentials.js";
 import { openDataDirectory } from "./data-directory.js";
 import { LocalDisk } from "./disk/host-disk.js";
+import { HttpForges } from "./forge/http-forges.js";
+import { SignedWebhooks } from "./forge/signed-webhooks.js";
 import { createGitEngine } from "./git/engine.js";
 import { checkReach, type Directories, findHolderUser, shieldDirectories } from "./holder-user.js";
 import type { Log } from "./log.js";
@@ -65,6 +67,8 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
       git,
       disk: new LocalDisk(data.path, [config.mirrorRoot, config.workspaceRoot]),
       credentials: new ConfiguredCredentials(config.credentials),
+      forges: new HttpForges(config.forges),
+      webhooks: new SignedWebhooks(config.forges),
       settings: { ...config, dataDir: data.path, authentication: config.tokensFile !== undefined },
       version,
       components: { nodegit: createRequire(import.meta.url)("nodegit/package.json").version },
@@ -75,6 +79,7 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
     const rpc = await startRpcServer({
       listen: config.listen,
       services,
+      webhooks: services.deliveries,
       credentials: tokens,
       allowCleartext: config.allowCleartext,
       log,

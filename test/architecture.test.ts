@@ -8,8 +8,8 @@ const ours = ["bench", "scripts", "setup", "src", "test"].filter((directory) => 
 const everything = readSources(ours, [".ts", ".mjs", ".sh", ".sql"]);
 
 /**
- * What each part of src/ may import besides itself. `gen` is the generated protocol. An adapter (credentials, git,
- * postgres, rpc) never sees another one: only app.ts puts them together.
+ * What each part of src/ may import besides itself. `gen` is the generated protocol. An adapter (credentials, forge,
+ * git, postgres, rpc) never sees another one: only app.ts puts them together.
  */
 const layers: Record<string, readonly string[]> = {
   domain: [],
@@ -17,6 +17,7 @@ const layers: Record<string, readonly string[]> = {
   service: ["domain", "ports"],
   credentials: ["domain", "ports"],
   disk: ["domain", "ports"],
+  forge: ["domain", "ports"],
   git: ["domain", "ports"],
   postgres: ["domain", "ports"],
   rpc: ["config", "domain", "gen", "log", "ports", "service"],
@@ -31,6 +32,7 @@ const layers: Record<string, readonly string[]> = {
     "data-directory",
     "disk",
     "domain",
+    "forge",
     "git",
     "holder-user",
     "log",

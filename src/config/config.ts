@@ -10,10 +10,11 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { type DiskMark, isAbove } from "../domain/disk-mark.js";
 import type { TtlBounds } from "../domain/lease.js";
-import type { Forge } from "../domain/subject.js";
 import { type ConfigFile, readConfigFile } from "./config-file.js";
 import type { CredentialConfig } from "./credentials.js";
+import type { ForgeConfig } from "./forges.js";
 import type { ListenAddress } from "./listen-address.js";
+import { secretFileFault } from "./secret-file.js";
 import type { Setting } from "./setting.js";
 import { type SettingName, type SettingValues, settings } from "./settings.js";
 
@@ -35,7 +36,7 @@ export interface Config {
   readonly allowCleartext: boolean;
   readonly allowUrls: readonly string[];
   readonly allowLocal: boolean;
-  readonly forges: readonly Forge[];
+  readonly forges: readonly ForgeConfig[];
   readonly credentials: readonly CredentialConfig[];
   readonly ttl: TtlBounds;
   readonly drainLimitMs: number;
@@ -157,6 +158,8 @@ function readValue(setting: Setting, { value, source, directory }: Found, faults
   }
   if (setting.key === "credentials")
     return (result.data as CredentialConfig[]).map((entry) => resolved(entry, directory));
+  if (setting.key === "forges")
+    return (result.data as ForgeConfig[]).map((entry, index) => readable(entry, index, directory, faults));
   return setting.isPath && typeof result.data === "string" ? resolve(directory, result.data) : result.data;
 }
 
@@ -169,6 +172,17 @@ function resolved(credential: CredentialConfig, directory: string): CredentialCo
     ...(knownHostsFile && { knownHostsFile: resolve(directory, knownHostsFile) }),
     ...(askpass && { askpass: resolve(directory, askpass) }),
   };
+}
+
+/** Secrets of forges are needed when nobody is there to see a fault: they are looked at before anything is started. */
+function readable(forge: ForgeConfig, index: number, directory: string, faults: string[]): ForgeConfig {
+  const tokenFile = forge.tokenFile && resolve(directory, forge.tokenFile);
+  const webhookSecretFile = forge.webhookSecretFile && resolve(directory, forge.webhookSecretFile);
+  for (const [key, path] of Object.entries({ token_file: tokenFile, webhook_secret_file: webhookSecretFile })) {
+    const fault = path && secretFileFault(path);
+    if (fault) faults.push(`forges[${index}].${key}: ${fault}`);
+  }
+  return { ...forge, ...(tokenFile && { tokenFile }), ...(webhookSecretFile && { webhookSecretFile }) };
 }
 
 function faultsTogether({ ttlMinMs, ttlDefaultMs, ttlMaxMs, diskLow, diskMinFree }: SettingValues): string[] {

@@ -46,6 +46,8 @@ export interface WorkspaceStore {
   claimWork(known: readonly LeaseKey[], workspaceRoot: string, limit: number): Promise<readonly Work[]>;
   /** Makes the rows of workspaces that are missing for `min_idle`, and claims their making. */
   claimMissingIdle(workspaceRoot: string, limit: number): Promise<readonly Work[]>;
+  /** Gives an idle workspace that is at another commit to cleaning; undefined if none is to be moved now. */
+  moveIdle(repositoryId: number, commit: string): Promise<string | undefined>;
   /** Processes still use the workspace that is being cleaned: writes STRAGGLERS_FOUND. */
   reportStragglers(key: LeaseKey, detail: string): Promise<void>;
   /** Stores a result. False if the claim was lost: then the result means nothing. */

@@ -3,6 +3,7 @@
  */
 import type { TokenSecret } from "../domain/lease-token.js";
 import { connectPool, only, type PostgresConnection, run } from "./client.js";
+import { PostgresDeliveries } from "./deliveries.js";
 import { PostgresDependencies } from "./dependencies.js";
 import { PostgresEventLog } from "./event-log.js";
 import { PostgresHosts } from "./hosts.js";
@@ -54,6 +55,7 @@ export async function openStore(options: StoreOptions) {
       salvages: new PostgresSalvages(sql, identity),
       sessions: new PostgresSessions(sql),
       dependencies: new PostgresDependencies(sql, identity),
+      deliveries: new PostgresDeliveries(sql, identity),
       repositories: new PostgresRepositories(sql, identity),
       hosts: new PostgresHosts(sql, identity),
       usage: new PostgresUsage(sql, identity),

@@ -70,6 +70,16 @@ export class PostgresWork implements WorkspaceStore {
     }));
   }
 
+  async moveIdle(repositoryId: number, commit: string): Promise<string | undefined> {
+    const { workspace } = only(
+      await run(
+        () => this.#sql<{ workspace: string | null }[]>`
+          select move_idle(${String(this.#identity.ownerId)}, ${this.#identity.hostId}, ${repositoryId}, ${commit}) as workspace`,
+      ),
+    );
+    return workspace === null ? undefined : workspaceName(workspace);
+  }
+
   async finishWork(key: LeaseKey, result: WorkResult): Promise<boolean> {
     if (result.kind === "failed" && result.lacksRoom) return this.#postpone(key, result.problem);
     const idle = result.kind === "idle" ? result : { commit: "", head: "", refsVersion: 0n };

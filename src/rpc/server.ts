@@ -29,11 +29,14 @@ import { probes } from "./probes.js";
 import { type Readiness, ReadinessGauge } from "./readiness.js";
 import { reflection } from "./reflection.js";
 import { sessionService } from "./session-service.js";
+import { type WebhookReceiver, webhooks } from "./webhooks.js";
 import { watchStream, workspaceService } from "./workspace-service.js";
 
 export interface RpcServerOptions {
   readonly listen: readonly ListenAddress[];
   readonly services: Services;
+  /** Where messages of forges go; undefined: none are taken. */
+  readonly webhooks?: WebhookReceiver | undefined;
   /** Where bearer tokens are looked up; undefined: no authentication. */
   readonly credentials?: Credentials | undefined;
   /** Bearer tokens may cross a network in clear text. */
@@ -89,7 +92,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     requestTimeoutMs: limits.requestTimeoutMs,
     shutdown: shutdown.signal,
     draining: draining.signal,
-    other: probes(readiness),
+    other: options.webhooks ? webhooks(options.webhooks, log, probes(readiness)) : probes(readiness),
     log,
   });
   const bound = await bindAll(options, adapter, limits);

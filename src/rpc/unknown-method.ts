@@ -9,7 +9,8 @@ import { toConnectError } from "./errors.js";
 import type { NodeRequest, NodeResponse } from "./listener.js";
 
 const callTypes = /^application\/(grpc(-web)?(\+(proto|json))?|(connect\+)?(proto|json))\s*(;|$)/i;
-const methodPath = /^\/[A-Za-z_][\w.]*\/[A-Za-z_]\w*$/;
+/** Webhooks are JSON as well, and would be a method's path by their form. */
+const methodPath = /^\/(?!webhooks\/)[A-Za-z_][\w.]*\/[A-Za-z_]\w*$/;
 
 /** Whether the request looks like a call of any of the protocols. */
 export function isCall(request: NodeRequest): boolean {

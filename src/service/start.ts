@@ -5,10 +5,11 @@ import { setMaxListeners } from "node:events";
 import type { DiskMark } from "../domain/disk-mark.js";
 import type { TtlBounds } from "../domain/lease.js";
 import type { TokenSecret } from "../domain/lease-token.js";
-import type { Forge } from "../domain/subject.js";
 import type { Credentials } from "../ports/credentials.js";
+import type { DeliveryStore } from "../ports/delivery-store.js";
 import type { DependencyStore } from "../ports/dependency-store.js";
 import type { EventLog } from "../ports/event-log.js";
+import type { Forges } from "../ports/forges.js";
 import type { GitEngine } from "../ports/git-engine.js";
 import type { HostDisk } from "../ports/host-disk.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
@@ -19,11 +20,14 @@ import type { SalvageStore } from "../ports/salvage-store.js";
 import type { SessionStore } from "../ports/session-store.js";
 import type { UsageStore } from "../ports/usage-store.js";
 import type { Wake } from "../ports/wake.js";
+import type { Webhooks } from "../ports/webhooks.js";
 import type { WorkspaceStore } from "../ports/workspace-store.js";
 import { Acquiring } from "./acquiring.js";
 import { AdministrationService } from "./administration.js";
 import { Cleaning } from "./cleaning.js";
+import type { Deliveries } from "./deliveries.js";
 import { Dependencies } from "./dependencies.js";
+import { ForgeWork, toldOnly } from "./forge-work.js";
 import { Granting } from "./granting.js";
 import { Handover } from "./handover.js";
 import { Heartbeats } from "./heartbeats.js";
@@ -41,6 +45,7 @@ import type { Services } from "./services.js";
 import { SessionKeeping } from "./session-keeping.js";
 import { Submodules } from "./submodules.js";
 import { Verifying } from "./verifying.js";
+import { Warming } from "./warming.js";
 import { Watching } from "./watching.js";
 
 /** An open store, by its ports. */
@@ -54,6 +59,7 @@ export interface ServiceStore {
   readonly salvages: SalvageStore;
   readonly sessions: SessionStore;
   readonly dependencies: DependencyStore;
+  readonly deliveries: DeliveryStore;
   readonly repositories: RepositoryStore;
   readonly hosts: HostStore;
   readonly events: EventLog;
@@ -70,7 +76,6 @@ export interface ServiceSettings {
   readonly authentication: boolean;
   readonly allowUrls: readonly string[];
   readonly allowLocal: boolean;
-  readonly forges: readonly Forge[];
   readonly ttl: TtlBounds;
   readonly drainLimitMs: number;
   readonly eventRetentionMs: number;
@@ -85,6 +90,8 @@ export interface ServiceOptions {
   readonly git: GitEngine;
   readonly disk: HostDisk;
   readonly credentials: Credentials;
+  readonly forges: Forges;
+  readonly webhooks: Webhooks;
   readonly settings: ServiceSettings;
   readonly version: string;
   /** Versions of what the adapters are built of. */
@@ -93,6 +100,7 @@ export interface ServiceOptions {
 }
 
 export interface RunningServices extends Services {
+  readonly deliveries: Deliveries;
   readonly readiness: () => Promise<{ readonly ok: boolean; readonly detail: string }>;
   /** From now on watchers and waiting Acquires end with DRAINING. */
   drain(): void;
@@ -205,12 +213,19 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     log,
   });
 
+  const forgeWork = new ForgeWork({
+    ...{ webhooks: options.webhooks, store: store.deliveries, reports: toldOnly(log) },
+    ...{ mirrors, ownership, log },
+    warming: new Warming({ work, pool, repositories, mirrors, keeper, ownership, wake }),
+  });
+
   await watching.tail.start();
   await wake.start();
   await ownership.start();
   if (!ownership.owner)
     log.info({ host: ownership.host.name }, "another server owns this host: serving what needs the database only");
   pulse.start();
+  forgeWork.start();
 
   const settle = async () => {
     const limit = new Promise((resolve) => setTimeout(resolve, settings.drainLimitMs).unref());
@@ -219,7 +234,8 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   return {
     workspaces,
     administration,
-    sessions: new SessionKeeping({ store: store.sessions, pool, forges: settings.forges, secret, wake }),
+    deliveries: forgeWork.deliveries,
+    sessions: new SessionKeeping({ store: store.sessions, pool, forges: options.forges.configured, secret, wake }),
     readiness: async () => {
       await store.ping();
       return {
@@ -230,7 +246,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     drain: () => draining.abort(),
     stop: async () => {
       draining.abort();
-      await pulse.stop();
+      await Promise.all([pulse.stop(), forgeWork.stop()]);
       await settle();
       await ownership.stop();
       await wake.stop();

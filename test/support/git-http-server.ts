@@ -17,6 +17,8 @@ export interface GitHttpServerOptions {
 export class GitHttpServer {
   /** Requests so far, as `METHOD path`. */
   readonly requests: string[] = [];
+  /** While it is set, nothing is served. */
+  away = false;
   private readonly server: Server;
 
   private readonly options: GitHttpServerOptions;
@@ -45,6 +47,7 @@ export class GitHttpServer {
     const { login, status, root, redirect } = this.options;
     this.requests.push(`${request.method} ${request.url}`);
     if (redirect) return void response.writeHead(302, { location: `${redirect}${request.url}` }).end();
+    if (this.away) return void response.writeHead(503).end("away");
     if (status !== undefined) return void response.writeHead(status).end("no");
     const wanted = login && `Basic ${Buffer.from(`${login.username}:${login.password}`).toString("base64")}`;
     if (wanted && request.headers.authorization !== wanted) {

@@ -71,6 +71,11 @@ export class ServerProcess {
     return this.#port;
   }
 
+  /** Empty: the embedded one. */
+  get databaseUrl(): string {
+    return this.#options.databaseUrl ?? "";
+  }
+
   get pid(): number {
     const pid = this.#child?.pid;
     if (pid === undefined) throw new Error("the server does not run");

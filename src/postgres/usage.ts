@@ -99,6 +99,8 @@ export class PostgresUsage implements UsageStore {
         select r.id, coalesce(
                  (select max(s.bytes) from workspace_sizes s join workspaces w on w.id = s.workspace_id
                    where w.host_id = ${this.#identity.hostId} and w.repository_id = r.id and w.state = 'IDLE'),
+                 (select min(s.bytes) from workspace_sizes s join workspaces w on w.id = s.workspace_id
+                   where w.host_id = ${this.#identity.hostId} and w.repository_id = r.id and w.state <> 'RETIRED'),
                  (select p.bytes from place_sizes p
                    where p.host_id = ${this.#identity.hostId} and p.kind = 'MIRROR' and p.repository = r.name)) as bytes
           from repositories r`,

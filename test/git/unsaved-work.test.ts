@@ -193,6 +193,15 @@ describe("A5 work that exists nowhere else is saved:", () => {
       },
       { files: 0, commits: 0 },
     ],
+    "what is staged in a split index": [
+      (path) => {
+        writeFileSync(join(path, "a.txt"), "staged\n");
+        git(path, "add", "a.txt");
+        git(path, "update-index", "--split-index");
+        writeFileSync(join(path, "a.txt"), "aaa\n");
+      },
+      { files: 0, commits: 0 },
+    ],
     "files behind a symlink in place of a directory": [
       (path) => {
         renameSync(join(path, "dir"), bench.at(`dir-${++made}`));

@@ -46,7 +46,9 @@ async function told(one: Sequence, obeyed: Promise<void>): Promise<void> {
   try {
     await obeyed;
   } catch (error) {
-    process.stdout.write(`a law was broken by ${JSON.stringify(one)}: ${(error as Error).message.slice(0, 2_000)}\n`);
+    const { message, actual } = error as Error & { readonly actual?: unknown };
+    const found = JSON.stringify(actual)?.slice(0, 2_000) ?? "";
+    process.stdout.write(`a law was broken by ${JSON.stringify(one)}: ${message.slice(0, 2_000)} ${found}\n`);
     throw error;
   }
 }

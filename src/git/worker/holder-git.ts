@@ -10,6 +10,7 @@ import { isHostFault } from "./fault.js";
 import { IndexFile } from "./index-file.js";
 import { type Inside, TooLarge } from "./inside.js";
 import { isObjectId, parsePacked } from "./refs.js";
+import { joinSplitIndex, sharedIndexName } from "./split-index.js";
 
 /** Bytes of one file that are read at most. */
 const largestFile = 256 * 1024 * 1024;
@@ -84,13 +85,21 @@ class HolderReader {
     const bytes = this.bytes(`${directory}/index`);
     let index: IndexFile | undefined;
     try {
-      index = bytes && new IndexFile(bytes);
+      index = bytes && this.joined(directory, new IndexFile(bytes));
     } catch {
       // Told by `brokenIndex`.
     }
     const order: readonly TipKind[] = ["head", "branch", "tag", "stash", "ref", "reflog", "state", "remote"];
     const tips = order.flatMap((kind) => this.tips.filter((tip) => tip.kind === kind));
     return { branch, tips, index, brokenIndex: bytes !== undefined && !index, unread: this.unread };
+  }
+
+  /** With what a split index has in its other file. */
+  private joined(directory: string, index: IndexFile): IndexFile {
+    const name = sharedIndexName(index);
+    const shared = name && this.bytes(`${directory}/${name}`);
+    if (name && !shared) throw new Error(`${name} is missing`);
+    return shared ? joinSplitIndex(index, new IndexFile(shared)) : index;
   }
 
   private add(kind: TipKind, name: string, id: string): void {

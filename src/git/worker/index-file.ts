@@ -28,8 +28,8 @@ export interface IndexStat {
 export class IndexFile {
   /** Byte paths. */
   readonly paths: readonly string[];
-  /** Whether it has entries elsewhere ("split index"). */
-  readonly split: boolean;
+  /** What says where its other entries are ("split index"); undefined if it has none. */
+  readonly link: Buffer | undefined;
   private readonly bytes: Buffer;
   private readonly offsets: readonly number[];
 
@@ -67,7 +67,7 @@ export class IndexFile {
     }
     this.paths = paths;
     this.offsets = offsets;
-    this.split = bytes.includes("link", position, "latin1") && hasExtension(bytes, position, end, "link");
+    this.link = bytes.includes("link", position, "latin1") ? extension(bytes, position, end, "link") : undefined;
   }
 
   /** Of a repository without commits. */
@@ -163,9 +163,12 @@ function readVarint(bytes: Buffer, begin: number): [value: number, after: number
   return [value, position];
 }
 
-function hasExtension(bytes: Buffer, begin: number, end: number, name: string): boolean {
-  for (let position = begin; position + 8 <= end; position += 8 + bytes.readUInt32BE(position + 4)) {
-    if (bytes.toString("latin1", position, position + 4) === name) return true;
+function extension(bytes: Buffer, begin: number, end: number, name: string): Buffer | undefined {
+  for (let position = begin; position + 8 <= end; ) {
+    const stop = position + 8 + bytes.readUInt32BE(position + 4);
+    if (bytes.toString("latin1", position, position + 4) === name)
+      return bytes.subarray(position + 8, Math.min(stop, end));
+    position = stop;
   }
-  return false;
+  return undefined;
 }

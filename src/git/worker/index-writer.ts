@@ -1,4 +1,4 @@
-/** Owns writing git's index file (version 2), without extensions. */
+/** Owns writing git's index file (version 2, or 3 where it is needed), without extensions. */
 import { createHash } from "node:crypto";
 import type { Stats } from "node:fs";
 import type { TreeEntry } from "./git-object.js";
@@ -8,11 +8,14 @@ export interface WrittenEntry extends TreeEntry {
   /** Byte path. */
   readonly path: string;
   readonly stage?: number;
+  /** A promise to add a file (`git add --intent-to-add`). */
+  readonly intent?: boolean;
   /** Of a file that has this content; without it, git compares the content. */
   readonly stat?: Stats;
 }
 
 const longestName = 0xfff;
+const flag = { extended: 0x4000, intent: 0x2000 } as const;
 
 export function formatIndexFile(entries: readonly WrittenEntry[]): Buffer {
   const sorted = [...entries].sort((a, b) =>
@@ -20,7 +23,7 @@ export function formatIndexFile(entries: readonly WrittenEntry[]): Buffer {
   );
   const header = Buffer.alloc(12);
   header.write("DIRC", "latin1");
-  header.writeUInt32BE(2, 4);
+  header.writeUInt32BE(sorted.some(({ intent }) => intent) ? 3 : 2, 4);
   header.writeUInt32BE(sorted.length, 8);
   const content = Buffer.concat([header, ...sorted.map(formatEntry)]);
   return Buffer.concat([content, createHash("sha1").update(content).digest()]);
@@ -28,8 +31,9 @@ export function formatIndexFile(entries: readonly WrittenEntry[]): Buffer {
 
 function formatEntry(entry: WrittenEntry): Buffer {
   const { path, stat } = entry;
+  const begin = entry.intent ? 64 : 62;
   // Names end with one to eight zeros, so that entries begin at multiples of eight.
-  const bytes = Buffer.alloc((62 + path.length + 8) & ~7);
+  const bytes = Buffer.alloc((begin + path.length + 8) & ~7);
   if (stat) {
     const fields = [
       ...time(stat.ctimeMs),
@@ -44,8 +48,10 @@ function formatEntry(entry: WrittenEntry): Buffer {
     for (const [index, value] of fields.entries()) bytes.writeUInt32BE(value % 2 ** 32, index * 4);
   } else bytes.writeUInt32BE(entry.mode, 24);
   bytes.write(entry.id, 40, "hex");
-  bytes.writeUInt16BE(((entry.stage ?? 0) << 12) | Math.min(path.length, longestName), 60);
-  bytes.write(path, 62, "latin1");
+  const flags = ((entry.stage ?? 0) << 12) | Math.min(path.length, longestName);
+  bytes.writeUInt16BE(entry.intent ? flags | flag.extended : flags, 60);
+  if (entry.intent) bytes.writeUInt16BE(flag.intent, 62);
+  bytes.write(path, begin, "latin1");
   return bytes;
 }
 

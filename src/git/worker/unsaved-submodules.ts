@@ -133,7 +133,7 @@ function rulesOf({ mirror, commit }: KnownModule, path: string, index: IndexFile
 }
 
 function holdsNothing({ git, problem }: NestedRepository, { mirror, trusted }: KnownModule): boolean {
-  if (!git || problem !== undefined || git.brokenIndex || git.unread || git.index?.split) return false;
+  if (!git || problem !== undefined || git.brokenIndex || git.unread) return false;
   const store = ObjectStore.of(join(mirror, "objects"));
   try {
     if (git.tips.some((tip) => tip.kind !== "remote" && !store.has(tip.id))) return false;

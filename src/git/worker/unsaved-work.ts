@@ -134,7 +134,6 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     for (const path of [...submodules.untracked, ...contents]) changes.set(path, "untracked");
     const doubts = [
       ...(walk.overflow || submodules.overflow ? ["more files than are looked at"] : []),
-      ...(git?.index?.split ? ["a split index"] : []),
       ...(staged?.impossible ? ["names in the index that no tree can have"] : []),
       ...(git?.unread || objects.unread ? ["a .git too large to be looked at"] : []),
     ];

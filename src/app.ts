@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import type { Config } from "./config/config.js";
 import { ConfiguredCredentials } from "./credentials/configured-credentials.js";
 import { openDataDirectory } from "./data-directory.js";
+import { LocalDisk } from "./disk/host-disk.js";
 import { HttpForges } from "./forge/http-forges.js";
 import { SignedWebhooks } from "./forge/signed-webhooks.js";
 import { createGitEngine } from "./git/engine.js";
@@ -64,6 +65,7 @@ export async function startApp(config: Config, log: Log, options: AppOptions = {
     const services = await startServices({
       store,
       git,
+      disk: new LocalDisk(data.path, [config.mirrorRoot, config.workspaceRoot]),
       credentials: new ConfiguredCredentials(config.credentials),
       forges: new HttpForges(config.forges),
       webhooks: new SignedWebhooks(config.forges),

@@ -24,6 +24,7 @@ import { addServe } from "./serve.js";
 import { addSession } from "./session.js";
 import { addSweep } from "./sweep.js";
 import { addToken } from "./token.js";
+import { addUsage } from "./usage.js";
 import { addWatch } from "./watch.js";
 
 /** Runs one command line; answers its exit code. */
@@ -69,6 +70,7 @@ async function buildProgram(argv: readonly string[], exit: (code: number) => voi
   addSweep(program);
   addRepository(program);
   addHost(program);
+  addUsage(program);
   addToken(program);
   addDoctor(program, exit);
   return program;

@@ -8,6 +8,7 @@
  */
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
+import { type DiskMark, isAbove } from "../domain/disk-mark.js";
 import type { TtlBounds } from "../domain/lease.js";
 import { type ConfigFile, readConfigFile } from "./config-file.js";
 import type { CredentialConfig } from "./credentials.js";
@@ -49,6 +50,8 @@ export interface Config {
     readonly maxAgeMs: number;
     readonly orphanAgeMs: number;
   };
+  readonly diskLow: DiskMark;
+  readonly diskMinFree: DiskMark;
   readonly logLevel: SettingValues["logLevel"];
   readonly logFormat: SettingValues["logFormat"];
 }
@@ -189,9 +192,13 @@ function readable(forge: ForgeConfig, index: number, directory: string, faults: 
   return { ...forge, ...(tokenFile && { tokenFile }), ...(webhookSecretFile && { webhookSecretFile }) };
 }
 
-function faultsTogether({ ttlMinMs, ttlDefaultMs, ttlMaxMs }: SettingValues): string[] {
+function faultsTogether({ ttlMinMs, ttlDefaultMs, ttlMaxMs, diskLow, diskMinFree }: SettingValues): string[] {
   const isOrdered = ttlMinMs <= ttlDefaultMs && ttlDefaultMs <= ttlMaxMs;
-  return isOrdered ? [] : ["ttl_default: must be between ttl_min and ttl_max"];
+  return [
+    ...(isOrdered ? [] : ["ttl_default: must be between ttl_min and ttl_max"]),
+    // a share and a number of bytes are compared when the disk is known
+    ...(isAbove(diskMinFree, diskLow) ? ["disk_min_free: must not be above disk_low"] : []),
+  ];
 }
 
 function complete(values: SettingValues, file: ConfigFile, cwd: string): Config {

@@ -9,6 +9,7 @@
 import { z } from "zod";
 import { hostNamePattern } from "../domain/host.js";
 import { credentials } from "./credentials.js";
+import { diskSettings } from "./disk-settings.js";
 import { forges } from "./forges.js";
 import { parseListenAddress } from "./listen-address.js";
 import { setting, span } from "./setting.js";
@@ -236,6 +237,7 @@ export const settings = {
     default: "30m",
   }),
   ...sweeperSettings,
+  ...diskSettings,
   logLevel: setting({
     key: "log_level",
     flag: "log-level",

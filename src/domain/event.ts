@@ -33,8 +33,11 @@ export const eventKinds = [
   "REPOSITORY_REMOVED",
   "MIRROR_CHANGED",
   "SWEEP_FINISHED",
+  "MIRROR_PROGRESS",
   "HOST_JOINED",
   "HOST_REMOVED",
+  "DISK_LOW",
+  "DISK_RECOVERED",
 ] as const;
 export type EventKind = (typeof eventKinds)[number];
 

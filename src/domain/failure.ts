@@ -76,6 +76,7 @@ export const failureCodes = {
   AGENT_STATE: "FAILED_PRECONDITION",
   VERSION_MISMATCH: "ABORTED",
   SUBJECT_UNKNOWN_FORGE: "INVALID_ARGUMENT",
+  DISK_LOW: "RESOURCE_EXHAUSTED",
 } as const satisfies Record<string, FailureCode>;
 
 /** Stable name of why a call failed; `ErrorReason` of the proto without its prefix. */

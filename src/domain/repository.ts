@@ -77,6 +77,10 @@ export interface RepositoryOverview {
   readonly repository: Repository;
   readonly mirror?: Mirror;
   readonly counts: WorkspaceCounts;
+  /** Of that mirror; unset until it was measured. */
+  readonly mirrorBytes?: number;
+  /** Of everything of it on all hosts, as far as it was measured. */
+  readonly bytes: number;
 }
 
 /** Directory-safe name of a mirror: the repository's name is one path segment by its pattern. */

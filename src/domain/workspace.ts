@@ -48,6 +48,8 @@ export interface Workspace {
   /** Of the dependencies of its live lease; unset or empty where it asked for none. */
   readonly fingerprint?: string;
   readonly lease?: Lease;
+  /** What its files take; unset until they were measured, and in answers that are not about that. */
+  readonly size?: { readonly bytes: number; readonly measureTime: Date };
   /** The key of a caller that it comes back to; empty without one. */
   readonly binding: string;
 }

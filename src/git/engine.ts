@@ -4,12 +4,14 @@
  * Invariants:
  * 1. No libgit2 in this process, and no file work that could block it.
  * 2. One fetch at a time per mirror, so that whoever fetches finds no half-done work of another.
- * 3. No salvage is written into a repository of salvages while its last one is being discarded.
+ * 3. Packs of a mirror are taken away only while nobody reads it or links what is in it.
+ * 4. No salvage is written into a repository of salvages while its last one is being discarded.
  */
 import { randomBytes } from "node:crypto";
 import { lstat, readdir, rm } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { GitEngine } from "../ports/git-engine.js";
 import { type CallSubject, classify } from "./classify.js";
 import { surveyDirectories } from "./host-directories.js";
@@ -35,7 +37,7 @@ export interface Timeouts {
   readonly questionMs: number;
   /** `checkMirror`, `prepareWorkspace`, `cleanWorkspace`, `discardWorkspace`: default 15 minutes. */
   readonly filesMs: number;
-  /** `emptyTrash`: default 1 hour. */
+  /** `emptyTrash`, `measure`: default 1 hour. */
   readonly trashMs: number;
 }
 
@@ -48,6 +50,20 @@ export interface GitEngineOptions {
   /** Whose the workspaces are. Unset: our own user's. */
   readonly holder?: { readonly uid: number; readonly gid: number };
 }
+
+/** How long maintenance waits for a moment in which nobody reads a mirror. */
+const tryEveryMs = 100;
+const mostTries = 100;
+
+type ReadingName =
+  | "prepareWorkspace"
+  | "refreshWorkspace"
+  | "cleanWorkspace"
+  | "verifyWorkspace"
+  | "salvageWork"
+  | "workspaceFingerprint"
+  | "keepDependencies"
+  | "placeDependencies";
 
 export function createGitEngine(options: GitEngineOptions): GitEngine {
   const lanes: Lanes = { upstream: 8, local: cpus().length + 1, question: 2, ...options.lanes };
@@ -63,8 +79,12 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
   // A process that has read a pack before goes on serving it from memory, whatever became of the file.
   const inspection = pool(lanes.question, 0, { maxCalls: 1 });
   const trash = pool(1, 0);
+  // its workers have the lowest priority, and work for a part of the time only
+  const behind = pool(1, 0);
   const turns = new MirrorTurns();
   const salvageTurns = new SharedTurns();
+  // whoever reads or links objects of a mirror shares it; who takes packs away from it is alone
+  const readers = new SharedTurns();
   const instance = randomBytes(6).toString("hex");
   let clones = 0;
 
@@ -80,6 +100,11 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     } catch (error) {
       throw classify(error, { operation, ...subject });
     }
+  }
+
+  /** Work on files that reads a mirror. */
+  function reading<Name extends ReadingName>(operation: Name, request: JobOf<Name>): Promise<AnswerOf<Name>> {
+    return readers.share(request.mirror, () => run(local, operation, request, { deadlineMs: timeouts.filesMs }));
   }
 
   /** What has been replaced under the workers' feet must not be served from what libgit2 has cached of it. */
@@ -99,7 +124,8 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
       const job = { path, staged, url, ...(credential && { credential }) };
       try {
         const call = { deadlineMs, ...(signal && { signal }), ...(onProgress && { onProgress }) };
-        return await run(upstream, "cloneMirror", job, call, { url, own: [path, staging] });
+        const subject = { url, own: [path, staging] };
+        return await readers.share(path, () => run(upstream, "cloneMirror", job, call, subject));
       } finally {
         await rm(staged, { recursive: true, force: true }).catch((error: unknown) => log({ error }, "staging is left"));
         if (replaces) forgetMirrors();
@@ -112,7 +138,9 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
       const subject = { url, own: [path] };
       try {
         return await turns.take(path, deadlineMs, signal, (leftMs) =>
-          upstream.call("fetchMirror", job, { deadlineMs: leftMs, ...(signal && { signal }) }),
+          readers.share(path, () =>
+            upstream.call("fetchMirror", job, { deadlineMs: leftMs, ...(signal && { signal }) }),
+          ),
         );
       } catch (error) {
         throw classify(error, { operation: "fetchMirror", ...subject });
@@ -125,10 +153,12 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
       return refs;
     },
 
-    checkMirror: (path) => run(local, "checkMirror", path, { deadlineMs: timeouts.filesMs }),
+    checkMirror: (path) => readers.share(path, () => run(local, "checkMirror", path, { deadlineMs: timeouts.filesMs })),
 
     resolve: (mirror, revision) =>
-      run(question, "resolve", { mirror, revision }, { deadlineMs: timeouts.questionMs }, { revision }),
+      readers.share(mirror, () =>
+        run(question, "resolve", { mirror, revision }, { deadlineMs: timeouts.questionMs }, { revision }),
+      ),
 
     async fetchLfs({ mirror, source, objects, credential, deadlineMs }) {
       const job = { mirror, source, objects, ...(credential && { credential }) };
@@ -143,24 +173,25 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     },
 
     examineCommit: (mirror, commit) =>
-      run(question, "examineCommit", { mirror, commit }, { deadlineMs: timeouts.questionMs }),
+      readers.share(mirror, () =>
+        run(question, "examineCommit", { mirror, commit }, { deadlineMs: timeouts.questionMs }),
+      ),
 
     listWorkspaces,
     workspaceExists: (path) => workspaceExists(path, options.holder?.uid ?? process.geteuid?.()),
 
-    prepareWorkspace: (request) => run(local, "prepareWorkspace", request, { deadlineMs: timeouts.filesMs }),
-    refreshWorkspace: (request) => run(local, "refreshWorkspace", request, { deadlineMs: timeouts.filesMs }),
-    cleanWorkspace: (request) => run(local, "cleanWorkspace", request, { deadlineMs: timeouts.filesMs }),
+    prepareWorkspace: (request) => reading("prepareWorkspace", request),
+    refreshWorkspace: (request) => reading("refreshWorkspace", request),
+    cleanWorkspace: (request) => reading("cleanWorkspace", request),
     discardWorkspace: (request) => run(local, "discardWorkspace", request, { deadlineMs: timeouts.filesMs }),
 
-    verifyWorkspace: (request) => run(local, "verifyWorkspace", request, { deadlineMs: timeouts.filesMs }),
+    verifyWorkspace: (request) => reading("verifyWorkspace", request),
     findStragglers: (request) => {
-      const own = [process.pid, ...[upstream, local, question, inspection, trash].flatMap((lane) => lane.pids)];
+      const own = [process.pid, ...[upstream, local, question, inspection, trash, behind].flatMap((lane) => lane.pids)];
       return run(local, "findStragglers", { ...request, own }, { deadlineMs: timeouts.questionMs });
     },
 
-    salvageWork: (request) =>
-      salvageTurns.share(request.salvages, () => run(local, "salvageWork", request, { deadlineMs: timeouts.filesMs })),
+    salvageWork: (request) => salvageTurns.share(request.salvages, () => reading("salvageWork", request)),
     restoreSalvage: (request) =>
       salvageTurns.share(request.salvages, () =>
         run(local, "restoreSalvage", request, { deadlineMs: timeouts.filesMs }),
@@ -170,21 +201,39 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
         run(local, "discardSalvage", { salvages, ref }, { deadlineMs: timeouts.filesMs }),
       ),
 
-    selectManifests: (request) => run(question, "selectManifests", request, { deadlineMs: timeouts.questionMs }),
-    workspaceFingerprint: (request) => run(local, "workspaceFingerprint", request, { deadlineMs: timeouts.filesMs }),
-    keepDependencies: (request) => run(local, "keepDependencies", request, { deadlineMs: timeouts.filesMs }),
-    placeDependencies: (request) => run(local, "placeDependencies", request, { deadlineMs: timeouts.filesMs }),
+    selectManifests: (request) =>
+      readers.share(request.mirror, () =>
+        run(question, "selectManifests", request, { deadlineMs: timeouts.questionMs }),
+      ),
+    workspaceFingerprint: (request) => reading("workspaceFingerprint", request),
+    keepDependencies: (request) => reading("keepDependencies", request),
+    placeDependencies: (request) => reading("placeDependencies", request),
     sweepDependencies: (request) => run(local, "sweepDependencies", request, { deadlineMs: timeouts.filesMs }),
+    dropDependencies: (request) => run(local, "dropDependencies", request, { deadlineMs: timeouts.filesMs }),
     removeDependencies: (store, directory) =>
       run(local, "removeDependencies", { store, trash: directory }, { deadlineMs: timeouts.filesMs }),
 
     survey: surveyDirectories,
     clearStaging: (staging) => removeForeign(staging, instance),
 
+    async maintainMirror(path) {
+      const merged = await readers.share(path, () => run(behind, "mergePacks", path, { deadlineMs: timeouts.filesMs }));
+      if (!merged) return 0;
+      for (let tries = 0; !readers.isFree(path); tries++) {
+        // what was merged is thrown away with the next attempt
+        if (tries >= mostTries) return 0;
+        await sleep(tryEveryMs);
+      }
+      const job = { mirror: path, merged };
+      const swap = (): Promise<boolean> => run(local, "swapPacks", job, { deadlineMs: timeouts.questionMs });
+      return (await readers.alone(path, swap)) ? merged.replaced.length : 0;
+    },
+
+    measure: (request) => run(behind, "measure", request, { deadlineMs: timeouts.trashMs }),
     emptyTrash: (directory) => run(trash, "emptyTrash", directory, { deadlineMs: timeouts.trashMs }),
 
     async close() {
-      await Promise.all([upstream, local, question, inspection, trash].map((lane) => lane.close()));
+      await Promise.all([upstream, local, question, inspection, trash, behind].map((lane) => lane.close()));
     },
   };
 }

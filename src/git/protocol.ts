@@ -11,7 +11,9 @@ import type { MirrorProgress } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
 import type { CommitContents } from "../domain/submodule.js";
 import type { Verification } from "../domain/verification.js";
+import type { MeasureRequest } from "../ports/background-files.js";
 import type {
+  DropDependenciesRequest,
   KeepDependenciesRequest,
   KeepOutcome,
   PlaceDependenciesRequest,
@@ -113,13 +115,23 @@ export interface Operations {
   keepDependencies(job: KeepDependenciesRequest): Promise<KeepOutcome>;
   placeDependencies(job: PlaceDependenciesRequest): Promise<Dependencies>;
   sweepDependencies(job: SweepDependenciesRequest): Promise<number>;
+  dropDependencies(job: DropDependenciesRequest): Promise<string>;
   removeDependencies(job: RemoveDependenciesJob): Promise<void>;
+  mergePacks(mirror: string): Promise<MergedPacks | undefined>;
+  swapPacks(job: { readonly mirror: string; readonly merged: MergedPacks }): Promise<boolean>;
+  measure(job: MeasureRequest): Promise<number>;
   emptyTrash(trash: string): Promise<void>;
 }
 
 export type OperationName = keyof Operations;
 export type JobOf<Name extends OperationName> = Parameters<Operations[Name]>[0];
 export type AnswerOf<Name extends OperationName> = Awaited<ReturnType<Operations[Name]>>;
+
+/** A pack that was made of others and waits to take their place. Names without endings. */
+export interface MergedPacks {
+  readonly name: string;
+  readonly replaced: readonly string[];
+}
 
 /** Server to worker. */
 export interface CallMessage {

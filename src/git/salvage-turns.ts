@@ -14,6 +14,11 @@ export class SharedTurns {
     return mine;
   }
 
+  /** Whether nobody has, or waits for, a turn. */
+  isFree(path: string): boolean {
+    return !this.last.has(path) && !this.together.has(path);
+  }
+
   /** Runs alone. */
   alone<T>(path: string, work: () => Promise<T>): Promise<T> {
     const before = Promise.all([this.last.get(path), this.together.get(path)]);

@@ -83,6 +83,14 @@ export interface SweepDependenciesRequest {
   readonly pending: readonly string[];
 }
 
+export interface DropDependenciesRequest {
+  /** The directory of all repositories' stores. */
+  readonly root: string;
+  readonly trash: string;
+  /** `cachePath`s that living leases have. */
+  readonly inUse: readonly string[];
+}
+
 export interface DependencyFiles {
   /** The files of the commit that the patterns select, by path; one more than `mostManifests` if there are more. */
   selectManifests(request: SelectManifestsRequest): Promise<readonly Manifest[]>;
@@ -94,6 +102,8 @@ export interface DependencyFiles {
   placeDependencies(request: PlaceDependenciesRequest): Promise<Dependencies>;
   /** Moves what crashes left half moved into the trash. Answers how many that were. */
   sweepDependencies(request: SweepDependenciesRequest): Promise<number>;
+  /** Moves the set or unused cache that was not used for longest, of all repositories, into the trash. Answers which; empty if there is none. */
+  dropDependencies(request: DropDependenciesRequest): Promise<string>;
   /** Moves all that is kept of a repository into the trash. */
   removeDependencies(store: string, trash: string): Promise<void>;
 }

@@ -14,6 +14,7 @@ import type { MirrorProgress, ObjectStorage } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
 import type { CommitContents } from "../domain/submodule.js";
 import type { Verification } from "../domain/verification.js";
+import type { BackgroundFiles } from "./background-files.js";
 import type { DependencyFiles } from "./dependency-files.js";
 import type { HostDirectories } from "./host-directories.js";
 
@@ -233,7 +234,7 @@ export interface RestoreSalvageRequest {
   readonly path: string;
 }
 
-export interface GitEngine extends DependencyFiles, HostDirectories {
+export interface GitEngine extends BackgroundFiles, DependencyFiles, HostDirectories {
   /** Saves all work in a workspace that exists nowhere else: files, index, commits, stashes, nested repositories. Changes nothing in it. */
   salvageWork(request: SalvageRequest): Promise<SalvageOutcome>;
   /** Brings a salvage back. Fails with SALVAGE_NOT_FOUND. */

@@ -73,6 +73,8 @@ export interface GrantRequest {
   readonly refsVersion: bigint;
   /** Directory under which a new workspace's path is made. */
   readonly workspaceRoot: string;
+  /** Whether there is room on the disk for a new one. */
+  readonly mayMake: boolean;
 }
 
 export type GrantOutcome =
@@ -91,6 +93,8 @@ export type GrantOutcome =
   /** Withdrawn, unattended, or already served. */
   | { readonly kind: "gone" }
   | { readonly kind: "paused" }
+  /** A workspace would have to be made, and may not. */
+  | { readonly kind: "no-room" }
   /** `held`: it waits for its own binding, and before nobody; `in-use`: it may not wait. */
   | { readonly kind: "held" | "in-use" }
   /** A place is being made for it: it goes on asking. */

@@ -23,6 +23,14 @@ export interface MirrorUpdate {
   readonly fetchedMsAgo?: number;
 }
 
+/** How much there is that a removal without force would end or leave behind. */
+export interface StandsAgainst {
+  readonly leases: number;
+  readonly quarantined: number;
+  /** That have not expired. */
+  readonly salvages: number;
+}
+
 export interface RepositoryStore {
   /** Registers; atomic by name and by URL. An empty `name` is derived, and made unique, from the URL. */
   register(name: string, settings: RepositorySettings): Promise<RegisterOutcome>;
@@ -36,14 +44,11 @@ export interface RepositoryStore {
     labels: Readonly<Record<string, string>>,
     name?: string,
   ): Promise<readonly RepositoryOverview[]>;
-  /** Begins the removal: idle workspaces go, leases end if forced. `in-use` names how many leases and quarantined ones stand against it. */
+  /** Begins the removal: idle workspaces go, leases end if forced; salvages stay. */
   remove(
     name: string,
     force: boolean,
-  ): Promise<
-    | { readonly kind: "removing" | "unknown" }
-    | { readonly kind: "in-use"; readonly leases: number; readonly quarantined: number }
-  >;
+  ): Promise<{ readonly kind: "removing" | "unknown" } | ({ readonly kind: "in-use" } & StandsAgainst)>;
   /** Deletes rows of repositories that are being removed and have no workspaces left. Answers their names, so that mirrors can go. */
   finishRemovals(): Promise<readonly string[]>;
   /** The owned host's mirror of the repository. */
@@ -52,6 +57,7 @@ export interface RepositoryStore {
   updateMirror(repositoryId: number, update: MirrorUpdate): Promise<Mirror>;
   /** Stores the problem of the owned host's mirror, if it is READY. */
   noteProblem(repositoryId: number, problem: string): Promise<void>;
+  /** How far the first making of the owned host's mirror is. Writes MIRROR_PROGRESS at every tenth. */
   reportProgress(repositoryId: number, progress: MirrorProgress): Promise<void>;
   /** Repositories without a whole mirror on the owned host whose time to try (again) has come. */
   dueMirrors(limit: number): Promise<readonly Repository[]>;

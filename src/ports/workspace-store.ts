@@ -38,8 +38,8 @@ export type WorkResult =
   | { readonly kind: "verified"; readonly verification: Verification }
   | { readonly kind: "retired" }
   | { readonly kind: "quarantined"; readonly path: string; readonly problem: string }
-  /** Try again later. */
-  | { readonly kind: "failed"; readonly problem: string };
+  /** Try again later. `lacksRoom`: the disk is full; it is tried as often as it takes, and what holds no work is removed instead. */
+  | { readonly kind: "failed"; readonly problem: string; readonly lacksRoom?: boolean };
 
 export interface WorkspaceStore {
   /** Claims work that is due: cleaning, removing, and what a dead owner left half done. `known`: what this process is doing. */

@@ -1,4 +1,4 @@
-/** Implements the port `RepositoryStore` over migrations/0007_repositories.sql and 0011_verification.sql. */
+/** Implements the port `RepositoryStore` over migrations/0007_repositories.sql, 0011_verification.sql and 0025_repository_life.sql. */
 import { createHash } from "node:crypto";
 import {
   type Mirror,
@@ -8,7 +8,7 @@ import {
   type RepositorySettings,
   repositoryNamePattern,
 } from "../domain/repository.js";
-import type { MirrorUpdate, RegisterOutcome, RepositoryStore } from "../ports/repository-store.js";
+import type { MirrorUpdate, RegisterOutcome, RepositoryStore, StandsAgainst } from "../ports/repository-store.js";
 import { only, run, type Sql } from "./client.js";
 import type { Identity } from "./identity.js";
 import { type RepositoryRow, toRepository } from "./rows.js";
@@ -23,6 +23,11 @@ interface MirrorRow {
   received_objects: string;
   total_objects: string;
   received_bytes: string;
+}
+
+interface SizesRow {
+  bytes: string;
+  mirror_bytes: string | null;
 }
 
 interface CountRow {
@@ -104,10 +109,10 @@ export class PostgresRepositories implements RepositoryStore {
     name?: string,
   ): Promise<readonly RepositoryOverview[]> {
     const rows = await run(
-      () => this.#sql<(RepositoryRow & MirrorRow & CountRow)[]>`
+      () => this.#sql<(RepositoryRow & MirrorRow & CountRow & SizesRow)[]>`
         select r.*, m.state as mirror_state, m.problem, m.default_branch, m.refs_version, m.fetch_time,
                (extract(epoch from clock_timestamp() - m.fetch_time) * 1000)::float8 as fetch_age_ms,
-               m.received_objects, m.total_objects, m.received_bytes, c.*
+               m.received_objects, m.total_objects, m.received_bytes, c.*, z.bytes, p.bytes as mirror_bytes
           from repositories r
           left join lateral (select * from mirrors x where x.repository_id = r.id
                               order by x.host_id = ${this.#identity.hostId} desc, x.fetch_time desc nulls last limit 1) m on true
@@ -117,6 +122,8 @@ export class PostgresRepositories implements RepositoryStore {
                    count(*) filter (where w.state = 'QUARANTINED')::int as quarantined,
                    count(*) filter (where w.state = 'PARKED')::int as parked
               from workspaces w where w.repository_id = r.id and w.state <> 'RETIRED') c
+          left join place_sizes p on p.host_id = m.host_id and p.kind = 'MIRROR' and p.repository = r.name
+          join repository_sizes z on z.repository_id = r.id
          where r.name > ${after} and (${name || null}::text is null or r.name = ${name || null}::text)
            and r.labels @> ${this.#sql.json(labels)}::jsonb
          order by r.name limit ${limit}`,
@@ -125,19 +132,21 @@ export class PostgresRepositories implements RepositoryStore {
       const { preparing, idle, leased, cleaning, quarantined, parked } = row;
       const mirror = toMirror(row);
       const counts = { preparing, idle, leased, cleaning, quarantined, parked };
-      return { repository: toRepository(row), counts, ...(mirror ? { mirror } : {}) };
+      const mirrorBytes = row.mirror_bytes === null ? {} : { mirrorBytes: Number(row.mirror_bytes) };
+      const bytes = Number(row.bytes);
+      return { repository: toRepository(row), counts, bytes, ...mirrorBytes, ...(mirror ? { mirror } : {}) };
     });
   }
 
   async remove(name: string, force: boolean): ReturnType<RepositoryStore["remove"]> {
     const row = only(
       await run(
-        () => this.#sql<{ outcome: "removing" | "unknown" | "in-use"; leases: number; quarantined: number }[]>`
+        () => this.#sql<({ outcome: "removing" | "unknown" | "in-use" } & StandsAgainst)[]>`
           select * from remove_repository(${name}, ${force})`,
       ),
     );
-    const { outcome, leases, quarantined } = row;
-    return outcome === "in-use" ? { kind: outcome, leases, quarantined } : { kind: outcome };
+    const { outcome, leases, quarantined, salvages } = row;
+    return outcome === "in-use" ? { kind: outcome, leases, quarantined, salvages } : { kind: outcome };
   }
 
   async finishRemovals(): Promise<readonly string[]> {
@@ -179,9 +188,8 @@ export class PostgresRepositories implements RepositoryStore {
   async reportProgress(repositoryId: number, progress: MirrorProgress): Promise<void> {
     await run(
       () => this.#sql`
-        update mirrors set received_objects = ${progress.receivedObjects}, total_objects = ${progress.totalObjects},
-               received_bytes = ${progress.receivedBytes}
-         where repository_id = ${repositoryId} and host_id = ${this.#identity.hostId} and state <> 'READY'`,
+        select report_progress(${repositoryId}, ${this.#identity.hostId}, ${progress.receivedObjects}, ${progress.totalObjects},
+          ${progress.receivedBytes})`,
     );
   }
 

@@ -49,6 +49,9 @@ export interface WorkspaceRow {
   binding: string;
   /** Not of grants. */
   fingerprint?: string;
+  /** Of lists and single look-ups. */
+  size_bytes?: string | null;
+  size_time?: Date | null;
 }
 
 export interface RepositoryRow {
@@ -144,6 +147,7 @@ export function toWorkspace(row: WorkspaceRow, lease?: Lease): Workspace {
     ...(row.idle_time ? { idleTime: row.idle_time } : {}),
     ...(row.verify_time ? { verifyTime: row.verify_time } : {}),
     ...(row.fingerprint ? { fingerprint: row.fingerprint } : {}),
+    ...(row.size_time ? { size: { bytes: Number(row.size_bytes), measureTime: row.size_time } } : {}),
     ...(lease ? { lease } : {}),
   };
 }

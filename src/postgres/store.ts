@@ -15,6 +15,7 @@ import { PostgresSalvages } from "./salvages.js";
 import { PostgresSessions } from "./sessions.js";
 import { PostgresSweeps } from "./sweeps.js";
 import { PostgresTickets } from "./tickets.js";
+import { PostgresUsage } from "./usage.js";
 import { PostgresWake } from "./wake.js";
 import { PostgresWork } from "./work.js";
 import { PostgresWorkspaces } from "./workspaces.js";
@@ -59,6 +60,7 @@ export async function openStore(options: StoreOptions) {
       deliveries: new PostgresDeliveries(sql, identity),
       repositories: new PostgresRepositories(sql, identity),
       hosts: new PostgresHosts(sql, identity),
+      usage: new PostgresUsage(sql, identity),
       events: new PostgresEventLog(sql),
       wake: new PostgresWake(listening),
       ownership: new PostgresOwnership(sql, direct, identity),

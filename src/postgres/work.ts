@@ -1,4 +1,4 @@
-/** Implements the port `WorkspaceStore` over migrations/0006_work.sql and 0011_verification.sql. */
+/** Implements the port `WorkspaceStore` over migrations/0006_work.sql, 0011_verification.sql and 0027_disk.sql. */
 import type { LeaseKey } from "../domain/lease.js";
 import type { Verification } from "../domain/verification.js";
 import type { Work, WorkResult, WorkspaceStore } from "../ports/workspace-store.js";
@@ -81,6 +81,7 @@ export class PostgresWork implements WorkspaceStore {
   }
 
   async finishWork(key: LeaseKey, result: WorkResult): Promise<boolean> {
+    if (result.kind === "failed" && result.lacksRoom) return this.#postpone(key, result.problem);
     const idle = result.kind === "idle" ? result : { commit: "", head: "", refsVersion: 0n };
     const path = result.kind === "quarantined" ? result.path : "";
     const problem = "problem" in result ? result.problem : "";
@@ -93,6 +94,17 @@ export class PostgresWork implements WorkspaceStore {
       ),
     );
     return row.finished;
+  }
+
+  async #postpone(key: LeaseKey, problem: string): Promise<boolean> {
+    const row = only(
+      await run(
+        () => this.#sql<{ postponed: boolean }[]>`
+          select postpone_work(${String(this.#identity.ownerId)}, ${workspaceNumber(key.workspaceId)}, ${String(key.fence)},
+            ${problem}) as postponed`,
+      ),
+    );
+    return row.postponed;
   }
 
   async reportStragglers(key: LeaseKey, detail: string): Promise<void> {

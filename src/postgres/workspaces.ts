@@ -37,7 +37,8 @@ export class PostgresWorkspaces implements WorkspacePool {
     const rows = await run(
       () => this.#sql<Row[]>`
         select p.*, m.newest_revision from meta m left join lateral (
-          select w.*, l.* from workspace_rows w
+          select w.*, l.*, z.bytes as size_bytes, z.measure_time as size_time from workspace_rows w
+            left join workspace_sizes z on z.workspace_id = w.id
             left join lease_rows l on l.lease_workspace = w.id and l.end_time is null
            where w.state <> 'RETIRED' and w.id > ${workspaceNumber(after) ?? "0"}::bigint
              and (${workspace}::bigint is null or w.id = ${workspace}::bigint)
@@ -61,7 +62,9 @@ export class PostgresWorkspaces implements WorkspacePool {
   async get(id: string): Promise<Workspace | undefined> {
     const rows = await run(
       () => this.#sql<Row[]>`
-        select w.*, l.* from workspace_rows w left join lease_rows l on l.lease_workspace = w.id and l.end_time is null
+        select w.*, l.*, z.bytes as size_bytes, z.measure_time as size_time from workspace_rows w
+          left join workspace_sizes z on z.workspace_id = w.id
+          left join lease_rows l on l.lease_workspace = w.id and l.end_time is null
          where w.id = ${workspaceNumber(id)}`,
     );
     return rows[0] && toListed(rows[0]);

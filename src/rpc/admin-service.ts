@@ -16,6 +16,7 @@ import { fromOverview, toChanges, toSettings } from "./convert-repository.js";
 import { fromSalvage, toSalvageFilter } from "./convert-salvage.js";
 import { fromHost, fromServerInfo } from "./convert-server.js";
 import { fromSwept } from "./convert-sweep.js";
+import { fromHostUsage } from "./convert-usage.js";
 import { fromVerifyResult } from "./convert-verification.js";
 import { grantPageSize } from "./page-size.js";
 import { decodePageToken, encodePageToken } from "./page-token.js";
@@ -58,6 +59,10 @@ export function adminService(administration: Administration): ServiceImpl<typeof
     removeHost: async ({ name, force }, context) => {
       await administration.removeHost(name, force, callContext(context));
       return {};
+    },
+    getUsage: async ({ host, includeWorkspaces }, context) => {
+      const hosts = await administration.usage(host, includeWorkspaces, callContext(context));
+      return { hosts: hosts.map(fromHostUsage) };
     },
     getServerInfo: async (_request, context) => fromServerInfo(await administration.serverInfo(callContext(context))),
   };

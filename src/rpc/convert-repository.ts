@@ -58,7 +58,13 @@ export function toChanges(message: RepositoryMessage, paths: readonly string[]):
   return Object.fromEntries(names.map((name) => [name, settings[name]]));
 }
 
-export function fromOverview({ repository, mirror, counts }: RepositoryOverview): RepositoryMessage {
+export function fromOverview({
+  repository,
+  mirror,
+  counts,
+  mirrorBytes,
+  bytes,
+}: RepositoryOverview): RepositoryMessage {
   const state = repository.removing ? "REMOVING" : (mirror?.state ?? "MIRRORING");
   const message = create(RepositorySchema, {
     name: repository.name,
@@ -79,6 +85,8 @@ export function fromOverview({ repository, mirror, counts }: RepositoryOverview)
     salvageIgnored: [...repository.salvageIgnored],
     shareDependencies: repository.shareDependencies,
     createTime: fromDate(repository.createTime),
+    mirrorBytes: BigInt(mirrorBytes ?? 0),
+    totalBytes: BigInt(bytes),
   });
   if (repository.idleTtlMs > 0) message.idleTtl = fromMs(repository.idleTtlMs);
   if (mirror?.fetchTime) message.fetchTime = fromDate(mirror.fetchTime);

@@ -62,6 +62,10 @@ export function fromWorkspace(workspace: Workspace): WorkspaceMessage {
   });
   if (workspace.verifyTime) message.verifyTime = fromDate(workspace.verifyTime);
   if (workspace.idleTime) message.idleTime = fromDate(workspace.idleTime);
+  if (workspace.size) {
+    message.sizeBytes = BigInt(workspace.size.bytes);
+    message.sizeTime = fromDate(workspace.size.measureTime);
+  }
   if (workspace.lease) message.lease = fromLease(workspace.lease);
   return message;
 }

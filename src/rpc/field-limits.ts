@@ -9,6 +9,7 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import {
   DiscardSalvageRequestSchema,
   GetServerInfoRequestSchema,
+  GetUsageRequestSchema,
   ListHostsRequestSchema,
   ListRepositoriesRequestSchema,
   ListSalvagesRequestSchema,
@@ -266,6 +267,7 @@ const adminRequests = [
   limits(DiscardSalvageRequestSchema, { salvageId: requiredName }),
   limits(ListHostsRequestSchema, { pageSize, pageToken: any }, pageTokenOf(ListHostsRequestSchema)),
   limits(RemoveHostRequestSchema, { name: requiredName, force: any }),
+  limits(GetUsageRequestSchema, { host: name, includeWorkspaces: any }),
   limits(GetServerInfoRequestSchema, {}),
 ];
 

@@ -87,7 +87,7 @@ export class Acquiring {
       if (opened.kind === "leased") return this.#acquired(ticketId, opened.grant, seat, abandon);
       if (ours) granting.offer({ ticketId, repositoryId: repository.id, spec }, foreseen);
       else this.#deps.wake.hint();
-      const outcome = await this.#outcome(ticketId, seat, input.waitMs, call);
+      const outcome = await this.#outcome(ticketId, repository, seat, input.waitMs, call);
       if (outcome.kind === "failed") throw fromRecord(outcome.failure);
       if (outcome.kind === "gone")
         throw new Failure("HOST_UNAVAILABLE", "the request's place was lost; ask again", { retryAfterMs: 500 });
@@ -161,8 +161,8 @@ export class Acquiring {
   }
 
   /** Waits until the ticket is settled, the wait has run out, the caller has gone, or the server drains. */
-  #outcome(ticketId: bigint, seat: Seat, waitMs: number, call: CallContext): Promise<Settled> {
-    const { draining, wake, desk, seats, granting } = this.#deps;
+  #outcome(ticketId: bigint, repository: Repository, seat: Seat, waitMs: number, call: CallContext): Promise<Settled> {
+    const { draining, wake, desk, seats, granting, registry } = this.#deps;
     const left = call.timeLeftMs();
     const wait = Math.min(waitMs, maxWaitMs, left === undefined ? maxWaitMs : Math.max(left - beforeDeadlineMs, 0));
     return new Promise<Settled>((resolve, reject) => {
@@ -181,17 +181,21 @@ export class Acquiring {
           if (outcome.kind !== "pending") seats.settle(ticketId, outcome);
           else if (outcome.state === "WAITING" && draining.aborted) finish(() => reject(drainingFailure()));
           else if (outcome.state === "WAITING" && over) await giveUp();
+          else if (outcome.state === "OPEN" && over && waitMs > 0) {
+            const unfinished = await registry.unfinishedMirror(repository);
+            if (unfinished) await giveUp(unfinished);
+          }
         } catch {
           // the database is away: asked again in a second
         } finally {
           looking = false;
         }
       };
-      const giveUp = async () => {
+      const giveUp = async (why?: Failure) => {
         // others with the same request may wait longer: then only this call ends
         const left = seat.alone ? await desk.leave(ticketId, true) : { position: 1, gone: true };
         // one that is still there was granted meanwhile: the next look attends it again
-        if (left.gone) finish(() => reject(poolExhausted(Math.max(left.position, 1))));
+        if (left.gone) finish(() => reject(why ?? poolExhausted(Math.max(left.position, 1))));
       };
       const gone = () => finish(() => reject(goneFailure(call)));
       undo.push(seat.onOutcome((outcome) => finish(() => resolve(outcome))));

@@ -1,10 +1,12 @@
 /** Owns what operators do with repositories, hosts and this server. Roles are checked in `rpc/`. */
 import { Failure } from "../domain/failure.js";
 import type { RepositoryOverview, RepositorySettings } from "../domain/repository.js";
+import type { HostUsage } from "../domain/usage.js";
 import type { EventLog } from "../ports/event-log.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { SweepStore } from "../ports/sweep-store.js";
+import type { UsageStore } from "../ports/usage-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Keeper } from "./keeper.js";
 import type { Mirrors } from "./mirrors.js";
@@ -34,9 +36,13 @@ export interface AdministrationDependencies {
   readonly sweeping: Sweeping;
   readonly sweeps: SweepStore;
   readonly events: EventLog;
+  readonly usage: UsageStore;
   readonly wake: Wake;
   readonly info: Omit<ServerInfo, "host" | "owner" | "newestRevision" | "oldestRevision" | "lastSweep">;
 }
+
+/** Workspaces of one host that are told one by one. */
+const mostSizes = 1_000;
 
 export class AdministrationService implements Administration {
   readonly #deps: AdministrationDependencies;
@@ -110,14 +116,10 @@ export class AdministrationService implements Administration {
     const outcome = await this.#deps.repositories.remove(name, force);
     if (outcome.kind === "unknown") throw repositoryNotFound(name);
     if (outcome.kind === "in-use") {
-      const { leases, quarantined } = outcome;
-      throw new Failure(
-        "REPOSITORY_IN_USE",
-        `${leases} leases and ${quarantined} quarantined workspaces stand against it`,
-        {
-          metadata: { repository: name, leases: String(leases), quarantined: String(quarantined) },
-        },
-      );
+      const { leases, quarantined, salvages } = outcome;
+      const counts = { leases: String(leases), quarantined: String(quarantined), salvages: String(salvages) };
+      const what = `${leases} live leases, ${quarantined} quarantined workspaces and ${salvages} salvages`;
+      throw new Failure("REPOSITORY_IN_USE", `${what} stand against it`, { metadata: { repository: name, ...counts } });
     }
     this.#deps.keeper.expect("work");
     this.#deps.wake.hint();
@@ -169,6 +171,12 @@ export class AdministrationService implements Administration {
 
   sweep(dryRun: boolean, call: CallContext): Promise<Swept> {
     return this.#deps.sweeping.sweep(dryRun, call);
+  }
+
+  async usage(host: string, sizes: boolean): Promise<readonly HostUsage[]> {
+    const hosts = await this.#deps.usage.usage(host, sizes ? mostSizes : 0);
+    if (host === "" || hosts.length > 0) return hosts;
+    throw new Failure("HOST_NOT_FOUND", `there is no host ${host}`, { metadata: { host } });
   }
 
   async serverInfo(): Promise<ServerInfo> {

@@ -23,17 +23,11 @@ import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Dependencies } from "./dependencies.js";
-import {
-  BrokenBinding,
-  bindingElsewhere,
-  bindingInUse,
-  type Granted,
-  type Handover,
-  NothingToRestoreTo,
-} from "./handover.js";
+import type { Disk } from "./disk.js";
+import { BrokenBinding, type Granted, type Handover, NothingToRestoreTo, refusalOf } from "./handover.js";
 import type { Mirrors, Wanted } from "./mirrors.js";
 import type { Places } from "./places.js";
-import { poolExhausted, QueueLine } from "./queue-line.js";
+import { QueueLine } from "./queue-line.js";
 import { type Salvages, salvageNotFound } from "./salvages.js";
 import type { Seats } from "./seats.js";
 import type { Submodules } from "./submodules.js";
@@ -47,6 +41,7 @@ export interface GrantingDependencies {
   readonly salvages: Salvages;
   readonly handover: Handover;
   readonly dependencies: Dependencies;
+  readonly disk: Disk;
   readonly places: Places;
   readonly ownership: HostOwnership;
   readonly seats: Seats;
@@ -83,12 +78,10 @@ export class Granting {
   }
 
   /** Begins to look for what a ticket of the owned host will want, while it is being opened. */
-  foresee(repository: Repository, spec: TicketSpec): Foreseen {
-    const { revision, maxStalenessMs, restore } = spec;
+  foresee(repository: Repository, { revision, maxStalenessMs, restore }: TicketSpec): Foreseen {
+    const { mirrors } = this.#deps;
     // what a salvage wants is known to the salvage only
-    const wanted = restore
-      ? Promise.resolve(undefined)
-      : this.#deps.mirrors.known(repository, revision, maxStalenessMs);
+    const wanted = restore ? Promise.resolve(undefined) : mirrors.known(repository, revision, maxStalenessMs);
     // told when the ticket is served, if it ever is
     wanted.catch(() => {});
     return { repository, wanted };
@@ -177,6 +170,7 @@ export class Granting {
       const granted = await this.#claim(ticket, wanted, timings);
       if (!granted) return undefined;
       this.#granted.set(ticket.ticketId, granted.key);
+      if (granted.source === "new") this.#deps.disk.hold(ticket.ticketId, ticket.repositoryId);
       this.#tookAhead ||= repository.minIdle > 0;
       try {
         if (granted.source === "bound" && ticket.spec.restore) throw new NothingToRestoreTo();
@@ -193,8 +187,10 @@ export class Granting {
           { err: error, workspace: granted.key.workspaceId, attempt },
           "a workspace could not be prepared",
         );
+        if (asFailure(error).reason === "DISK_LOW") throw this.#deps.disk.failure(ticket.repositoryId, error);
         if (attempt >= attempts || asFailure(error).reason.startsWith("SALVAGE_")) throw error;
       } finally {
+        this.#deps.disk.letGo(ticket.ticketId);
         this.#granted.delete(ticket.ticketId);
       }
     }
@@ -224,7 +220,7 @@ export class Granting {
 
   /** Takes a workspace, waiting in line for it if need be. */
   async #claim(ticket: Ticket, wanted: Wanted, timings: Timing[]): Promise<Granted | undefined> {
-    const { board, ownership, places } = this.#deps;
+    const { board, ownership, places, disk } = this.#deps;
     const line = this.#line(ticket.repositoryId);
     const { signal } = ownership;
     for (;;) {
@@ -236,14 +232,17 @@ export class Granting {
           head: wanted.resolved.head,
           refsVersion: wanted.mirror.refsVersion,
           workspaceRoot: places.workspaceRoot,
+          mayMake: disk.hasRoomFor(ticket.repositoryId),
         }),
       );
       if (outcome.kind === "granted") return outcome;
       if (outcome.kind === "gone") return undefined;
-      if (outcome.kind === "paused") throw new Failure("REPOSITORY_PAUSED", "the repository is paused");
-      if (outcome.kind === "exhausted") throw poolExhausted(outcome.position);
-      if (outcome.kind === "in-use") throw bindingInUse(ticket.spec.binding);
-      if (outcome.kind === "elsewhere") throw bindingElsewhere(ticket.spec.binding, outcome.host);
+      const refusal = refusalOf(outcome, ticket.spec.binding);
+      if (refusal) throw refusal;
+      if (outcome.kind === "no-room") {
+        await timed(timings, "room", () => disk.require(ticket.repositoryId));
+        continue;
+      }
       const isAside = outcome.kind !== "waiting";
       await timed(timings, "wait", () => (isAside ? line.aside(signal) : line.turn(ticket.ticketId, signal)));
     }

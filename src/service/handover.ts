@@ -12,6 +12,7 @@ import type { Grant, GrantOutcome, TicketSpec, Timing } from "../ports/lease-sto
 import type { Logger } from "../ports/logger.js";
 import type { Cleaning } from "./cleaning.js";
 import type { Places } from "./places.js";
+import { poolExhausted } from "./queue-line.js";
 import { fieldInvalid } from "./registry.js";
 import { timed } from "./timed.js";
 
@@ -100,12 +101,28 @@ export class Handover {
   }
 }
 
-export function bindingInUse(binding: string): Failure {
+/** Why a ticket gets nothing at all; undefined where it may still get something. */
+export function refusalOf(outcome: GrantOutcome, binding: string): Failure | undefined {
+  switch (outcome.kind) {
+    case "paused":
+      return new Failure("REPOSITORY_PAUSED", "the repository is paused");
+    case "exhausted":
+      return poolExhausted(outcome.position);
+    case "in-use":
+      return bindingInUse(binding);
+    case "elsewhere":
+      return bindingElsewhere(binding, outcome.host);
+    default:
+      return undefined;
+  }
+}
+
+function bindingInUse(binding: string): Failure {
   const message = "another lease has the workspace of this binding, or what it held is being salvaged";
   return new Failure("BINDING_IN_USE", message, { metadata: { binding }, retryAfterMs: 1_000 });
 }
 
-export function bindingElsewhere(binding: string, host: string): Failure {
+function bindingElsewhere(binding: string, host: string): Failure {
   return new Failure("BINDING_ELSEWHERE", `the workspace of this binding is on host ${host}`, {
     metadata: { binding, host },
   });

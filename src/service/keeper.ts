@@ -17,6 +17,7 @@ import type { Wake } from "../ports/wake.js";
 import type { Work, WorkResult, WorkspaceStore } from "../ports/workspace-store.js";
 import type { Cleaning } from "./cleaning.js";
 import type { Dependencies } from "./dependencies.js";
+import type { Disk } from "./disk.js";
 import type { Granting } from "./granting.js";
 import type { Mirrors } from "./mirrors.js";
 import type { Places } from "./places.js";
@@ -33,6 +34,7 @@ export interface KeeperDependencies {
   readonly cleaning: Cleaning;
   readonly salvaging: Salvaging;
   readonly dependencies: Dependencies;
+  readonly disk: Disk;
   readonly places: Places;
   readonly ownership: HostOwnership;
   readonly wake: Wake;
@@ -117,7 +119,9 @@ export class Keeper {
   }
 
   async #claimMissingIdle(): Promise<void> {
-    const { work, places } = this.#deps;
+    const { work, places, disk } = this.#deps;
+    // what is made ahead would be the next to go
+    if (disk.low) return;
     const limit = atOnce - this.#doing.size;
     const claimed = await work.claimMissingIdle(places.workspaceRoot, limit);
     for (const due of claimed) this.#start(due);
@@ -148,7 +152,8 @@ export class Keeper {
         { err: failure.cause ?? failure, workspace: due.key.workspaceId, attempt: due.attempt },
         `could not ${due.kind} a workspace`,
       );
-      result = { kind: "failed", problem: `could not ${due.kind}: ${failure.message}` };
+      const lacksRoom = failure.reason === "DISK_LOW";
+      result = { kind: "failed", problem: `could not ${due.kind}: ${failure.message}`, lacksRoom };
     }
     this.#trashed = true;
     const stored = result !== undefined && (await work.finishWork(due.key, result));
@@ -227,6 +232,14 @@ export class Keeper {
   /** Something was put into the trash. */
   trashIsDue(): void {
     this.#trashed = true;
+  }
+
+  /** Empties the trash of what is in it now, and resolves when that is done. */
+  async emptied(): Promise<void> {
+    await this.#emptying;
+    this.#trashed = true;
+    this.#emptyTrash();
+    await this.#emptying;
   }
 
   /** Removes the mirrors of repositories that were removed, once nothing needs them. */

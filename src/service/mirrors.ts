@@ -17,6 +17,7 @@ import type { GitEngine, MirrorRefs, Resolved } from "../ports/git-engine.js";
 import type { Logger } from "../ports/logger.js";
 import type { RepositoryStore } from "../ports/repository-store.js";
 import type { Wake } from "../ports/wake.js";
+import type { Disk } from "./disk.js";
 import type { Places } from "./places.js";
 
 export interface MirrorLimits {
@@ -48,6 +49,7 @@ export interface MirrorDependencies {
   readonly git: GitEngine;
   readonly credentials: Credentials;
   readonly places: Places;
+  readonly disk: Disk;
   readonly limits: MirrorLimits;
   readonly wake: Wake;
   readonly log: Logger;
@@ -240,7 +242,8 @@ export class Mirrors {
   }
 
   async #make(repository: Repository): Promise<MirrorRefs> {
-    const { git, places, limits, repositories, log } = this.#deps;
+    const { git, places, limits, repositories, disk, log } = this.#deps;
+    await disk.require();
     log.info({ repository: repository.name }, "making the mirror");
     await repositories.updateMirror(repository.id, { state: "MIRRORING", problem: "", defaultBranch: "", digest: "" });
     const credential = await this.#deps.credentials.forUrl(repository.url, repository.credential);

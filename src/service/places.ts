@@ -42,6 +42,16 @@ export class Places {
     return join(this.mirrorRoot, ".modules", mirrorDirectory(name));
   }
 
+  /** Where the mirrors of submodules' upstreams are. */
+  get submodules(): string {
+    return join(this.mirrorRoot, ".modules");
+  }
+
+  /** Where the repositories of salvages are. */
+  get allSalvages(): string {
+    return this.#salvages;
+  }
+
   /** The bare repository that takes a repository's salvages. */
   salvages(repository: Pick<Repository, "name">): string {
     return join(this.#salvages, mirrorDirectory(repository.name));

@@ -14,6 +14,7 @@ import type { WorkspaceStore } from "../ports/workspace-store.js";
 import type { EventTail } from "./event-tail.js";
 import type { Granting } from "./granting.js";
 import type { Keeper } from "./keeper.js";
+import type { Room } from "./room.js";
 import type { Salvages } from "./salvages.js";
 
 export interface PulseDependencies {
@@ -22,6 +23,7 @@ export interface PulseDependencies {
   readonly granting: Granting;
   readonly keeper: Keeper;
   readonly salvages: Salvages;
+  readonly room: Room;
   readonly tail: EventTail;
   readonly leases: LeaseStore;
   readonly work: WorkspaceStore;
@@ -77,7 +79,7 @@ export class Pulse {
   }
 
   async #beat(): Promise<void> {
-    const { ownership, leases, wake, work, events, keeper, salvages, eventRetentionMs } = this.#deps;
+    const { ownership, leases, wake, work, events, keeper, salvages, room, eventRetentionMs } = this.#deps;
     this.#look(true);
     if (ownership.owner) {
       await this.#step("expire leases", async () => {
@@ -87,6 +89,7 @@ export class Pulse {
       });
     }
     if (ownership.owner) {
+      await this.#step("look at the disk", () => room.look());
       await this.#step("finish removals", () => keeper.finishRemovals());
       await this.#step("expire salvages", () => salvages.keepHouse());
     }

@@ -86,6 +86,19 @@ export class Registry {
     return { url, credential: "" };
   }
 
+  /** What an Acquire is told whose wait ends before the first mirror is there; undefined if that is not why it waits. */
+  async unfinishedMirror({ name }: Repository): Promise<Failure | undefined> {
+    const [overview] = await this.#deps.repositories.list("", 1, {}, name);
+    const { state = "MIRRORING", progress } = overview?.mirror ?? {};
+    if (!overview || state === "READY") return undefined;
+    const { receivedObjects = 0, totalObjects = 0 } = progress ?? {};
+    const counts = { received_objects: String(receivedObjects), total_objects: String(totalObjects) };
+    return new Failure("REPOSITORY_FAILED", "the repository's mirror is still being made", {
+      metadata: { repository: name, state, ...counts },
+      retryAfterMs: 1_000,
+    });
+  }
+
   /** Checks settings that need the server's configuration. */
   checkCredential(settings: Partial<RepositorySettings>): void {
     if (settings.credential && !this.#deps.credentials.has(settings.credential)) {

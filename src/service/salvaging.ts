@@ -17,12 +17,14 @@ import type { SalvageStore } from "../ports/salvage-store.js";
 import type { Work } from "../ports/workspace-store.js";
 import type { Mirrors } from "./mirrors.js";
 import type { Places } from "./places.js";
+import type { Reserve } from "./reserve.js";
 
 export interface SalvagingDependencies {
   readonly salvages: SalvageStore;
   readonly git: GitEngine;
   readonly mirrors: Mirrors;
   readonly places: Places;
+  readonly reserve: Reserve;
   readonly log: Logger;
 }
 
@@ -125,7 +127,8 @@ export class Salvaging {
       outcome = await this.#save(request, repository);
     } catch (error) {
       const failure = asFailure(error);
-      if (work.attempt < attempts) throw failure;
+      // what the disk has no room for now it will have room for later
+      if (work.attempt < attempts || failure.reason === "DISK_LOW") throw failure;
       log.warn({ err: failure.cause ?? failure, workspace: workspaceId }, "work could not be salvaged");
       return quarantined(await this.#whereFilesAre(work), failure.message);
     }
@@ -146,15 +149,15 @@ export class Salvaging {
 
   /** Saves, and where commits seem to exist nowhere else, asks the upstream whether they were pushed, and looks again. */
   async #save(request: SalvageRequest, repository: Repository): Promise<SalvageOutcome> {
-    const { git, mirrors } = this.#deps;
-    const first = await git.salvageWork(request);
+    const { git, mirrors, reserve } = this.#deps;
+    const first = await reserve.lend(() => git.salvageWork(request));
     if (first.kind !== "saved" || first.commits === 0) return first;
     const isFresh = await mirrors.fetch(repository).then(
       () => true,
       () => false, // in doubt they were not pushed
     );
     if (!isFresh) return first;
-    const second = await git.salvageWork(request);
+    const second = await reserve.lend(() => git.salvageWork(request));
     if (second.kind === "none") await git.discardSalvage(request.salvages, first.ref);
     return second;
   }

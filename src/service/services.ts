@@ -11,6 +11,7 @@ import type { Lease, TtlBounds } from "../domain/lease.js";
 import type { RepositoryOverview, RepositorySettings } from "../domain/repository.js";
 import type { Salvage } from "../domain/salvage.js";
 import type { SweepReport } from "../domain/sweep.js";
+import type { HostUsage } from "../domain/usage.js";
 import type { Verification } from "../domain/verification.js";
 import type { Disposition, Workspace, WorkspaceResult } from "../domain/workspace.js";
 import type { Grant, ReclaimSelector, ResetSelector, WorkspaceFilter } from "../ports/lease-store.js";
@@ -196,6 +197,8 @@ export interface Administration {
   removeHost(name: string, force: boolean, call: CallContext): Promise<void>;
   /** Answers when it is over. */
   sweep(dryRun: boolean, call: CallContext): Promise<{ readonly report: SweepReport; readonly joined: boolean }>;
+  /** `host` empty: all. `sizes`: whether workspaces are told one by one. */
+  usage(host: string, sizes: boolean, call: CallContext): Promise<readonly HostUsage[]>;
   serverInfo(call: CallContext): Promise<ServerInfo>;
 }
 

@@ -2,6 +2,7 @@
  * Owns the making of all services over the ports, and the order in which they start and stop.
  */
 import { setMaxListeners } from "node:events";
+import type { DiskMark } from "../domain/disk-mark.js";
 import type { TtlBounds } from "../domain/lease.js";
 import type { TokenSecret } from "../domain/lease-token.js";
 import type { Credentials } from "../ports/credentials.js";
@@ -10,6 +11,7 @@ import type { DependencyStore } from "../ports/dependency-store.js";
 import type { EventLog } from "../ports/event-log.js";
 import type { Forges } from "../ports/forges.js";
 import type { GitEngine } from "../ports/git-engine.js";
+import type { HostDisk } from "../ports/host-disk.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
 import type { LeaseStore, TicketBoard, TicketDesk, WorkspacePool } from "../ports/lease-store.js";
 import type { Logger } from "../ports/logger.js";
@@ -17,6 +19,7 @@ import type { RepositoryStore } from "../ports/repository-store.js";
 import type { SalvageStore } from "../ports/salvage-store.js";
 import type { SessionStore } from "../ports/session-store.js";
 import type { SweepLimits, SweepStore } from "../ports/sweep-store.js";
+import type { UsageStore } from "../ports/usage-store.js";
 import type { Wake } from "../ports/wake.js";
 import type { Webhooks } from "../ports/webhooks.js";
 import type { WorkspaceStore } from "../ports/workspace-store.js";
@@ -35,6 +38,7 @@ import { Mirrors } from "./mirrors.js";
 import { Places } from "./places.js";
 import { Pulse } from "./pulse.js";
 import { Registry } from "./registry.js";
+import { Room } from "./room.js";
 import { Salvages } from "./salvages.js";
 import { Salvaging } from "./salvaging.js";
 import { Seats } from "./seats.js";
@@ -62,6 +66,7 @@ export interface ServiceStore {
   readonly repositories: RepositoryStore;
   readonly hosts: HostStore;
   readonly events: EventLog;
+  readonly usage: UsageStore;
   readonly wake: Wake & { start(): Promise<void>; stop(): Promise<void> };
   readonly ownership: HostOwnership & { start(): Promise<void>; stop(): Promise<void> };
   ping(): Promise<void>;
@@ -80,11 +85,14 @@ export interface ServiceSettings {
   readonly upstreamTimeoutMs: number;
   readonly firstCloneTimeoutMs: number;
   readonly sweeper: SweepLimits & { readonly intervalMs: number };
+  readonly diskLow: DiskMark;
+  readonly diskMinFree: DiskMark;
 }
 
 export interface ServiceOptions {
   readonly store: ServiceStore;
   readonly git: GitEngine;
+  readonly disk: HostDisk;
   readonly credentials: Credentials;
   readonly forges: Forges;
   readonly webhooks: Webhooks;
@@ -116,43 +124,22 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
   const places = new Places(settings.dataDir, settings.mirrorRoot, settings.workspaceRoot);
   const limits = { fetchMs: settings.upstreamTimeoutMs, cloneMs: settings.firstCloneTimeoutMs };
   const registry = new Registry({ repositories, credentials, policy: { authentication, allowUrls, allowLocal } });
-  const mirrors = new Mirrors({ repositories, git, credentials, places, limits, wake, log });
+  const marks = { low: settings.diskLow, minFree: settings.diskMinFree };
+  const room = await Room.open(options.disk, marks, ownership.host.name, log);
+  const { disk, reserve } = room;
+  const mirrors = new Mirrors({ repositories, git, credentials, places, disk, limits, wake, log });
   const submodules = new Submodules({ git, mirrors, registry, credentials, places, limits, log });
   const seats = new Seats();
   const salvages = new Salvages({ store: store.salvages, git, places, log });
-  const salvaging = new Salvaging({ salvages: store.salvages, git, mirrors, places, log });
+  const salvaging = new Salvaging({ salvages: store.salvages, git, mirrors, places, reserve, log });
   const files = { store: store.dependencies, repositories, files: git };
   const dependencies = new Dependencies({ ...files, places, ownership, log });
   const cleaning = new Cleaning({ work, git, salvaging, mirrors, dependencies, places, submodules, log });
-  const granting = new Granting({
-    board: tickets,
-    repositories,
-    mirrors,
-    submodules,
-    salvages,
-    handover: new Handover({ git, cleaning, places, log }),
-    dependencies,
-    places,
-    ownership,
-    seats,
-    wake,
-    log,
-  });
-  const keeper = new Keeper({
-    work,
-    repositories,
-    mirrors,
-    submodules,
-    granting,
-    git,
-    cleaning,
-    salvaging,
-    dependencies,
-    places,
-    ownership,
-    wake,
-    log,
-  });
+  const shared = { repositories, mirrors, submodules, git, dependencies, disk, places, ownership, wake, log };
+  const handover = new Handover({ git, cleaning, places, log });
+  const granting = new Granting({ ...shared, board: tickets, salvages, handover, seats });
+  const keeper = new Keeper({ ...shared, work, granting, cleaning, salvaging });
+  room.keptBy(keeper, { ...shared, usage: store.usage });
   const { signal } = draining;
   const watching = new Watching({
     events,
@@ -219,6 +206,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     sweeping: sweepWork.sweeping,
     sweeps: store.sweeps,
     events,
+    usage: store.usage,
     wake,
     info,
   });
@@ -229,6 +217,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     granting,
     keeper,
     salvages,
+    room,
     tail: watching.tail,
     leases,
     work,
@@ -254,7 +243,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
 
   const settle = async () => {
     const limit = new Promise((resolve) => setTimeout(resolve, settings.drainLimitMs).unref());
-    await Promise.race([Promise.all([granting.stop(), keeper.settled()]), limit]);
+    await Promise.race([Promise.all([granting.stop(), keeper.settled(), room.settled()]), limit]);
   };
   return {
     workspaces,

@@ -2,9 +2,11 @@ import { createHash } from "node:crypto";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
+import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { ObjectStorage, RepositorySchema, RepositoryState } from "../../gen/leasehold/v1/repository_pb.js";
+import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import { WatchResponseSchema } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { leasehold, start, temporaryDirectory } from "../support/command-line.js";
 import { draining, type Script, serveScript, workspaceOf } from "../support/scripted-server.js";
@@ -239,4 +241,42 @@ test("doctor names what is broken, and only what is essential fails it", async (
   expect(ill.stdout).toMatch(/^broken +data directory +.*file is not a directory$/m);
   expect(ill.stdout).toMatch(/^broken +Postgres \(DATABASE_URL\) +.*ECONNREFUSED/m);
   expect(ill.stdout + ill.stderr).not.toContain("secret");
+});
+
+test("D5 usage tells the room on each host, what each repository takes, and workspaces if they are asked for", async () => {
+  const asked: unknown[] = [];
+  const admin: Script["admin"] = {
+    getUsage: ({ host, includeWorkspaces }) => {
+      asked.push([host, includeWorkspaces]);
+      const workspaceSizes = [{ workspaceId: "w7", state: WorkspaceState.IDLE, bytes: 2048n }];
+      const repositories = [
+        {
+          repository: "demo",
+          mirrorBytes: 1_572_864n,
+          workspaceBytes: 2048n,
+          workspaces: 2,
+          unmeasuredWorkspaces: 1,
+          workspaceSizes,
+        },
+      ];
+      const room = { totalBytes: 1n << 40n, freeBytes: 5n << 30n, lowBytes: 100n << 30n, minFreeBytes: 50n << 30n };
+      const checkTime = timestampNow();
+      return {
+        hosts: [{ host: "here", ...room, checkTime, diskLow: true, repositories, trashBytes: 512n, usedBytes: 4096n }],
+      };
+    },
+  };
+  const { stdout } = await against({ admin }, ["usage", "--host", "here", "--workspaces"]);
+  expect(stdout).toMatch(
+    /^here: DISK LOW, 5\.0 GiB of 1\.0 TiB free \(low below 100 GiB, nothing new below 50\.0 GiB\)$/m,
+  );
+  expect(stdout).toMatch(/^demo +1\.5 MiB +2\.0 KiB in 2 \(1 not measured\) +0 B +0 B/m);
+  expect(stdout).toMatch(/^\(trash\) +512 B$/m);
+  expect(stdout).toMatch(/^w7 +demo +IDLE +2\.0 KiB/m);
+  const json = await against({ admin }, ["usage", "--output", "json"]);
+  expect(JSON.parse(json.stdout).hosts[0]).toMatchObject({ host: "here", diskLow: true, freeBytes: String(5n << 30n) });
+  expect(asked).toEqual([
+    ["here", true],
+    ["", false],
+  ]);
 });

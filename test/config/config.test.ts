@@ -48,6 +48,8 @@ describe("without any setting", () => {
       upstreamTimeoutMs: 120_000,
       firstCloneTimeoutMs: 1_800_000,
       sweeper: { intervalMs: 21_600_000, graceMs: 600_000, maxAgeMs: 2_592_000_000, orphanAgeMs: 86_400_000 },
+      diskLow: { kind: "percent", percent: 10 },
+      diskMinFree: { kind: "percent", percent: 5 },
       logLevel: "info",
       logFormat: "auto",
     });
@@ -160,6 +162,24 @@ describe("faults", () => {
 
   test("bounds of the time to live must be in order", () => {
     expect(faultsOf(() => load({ ttlMin: "2m" }))).toEqual(["ttl_default: must be between ttl_min and ttl_max"]);
+  });
+
+  test.each(["120%", "-1%", "much", "10 %%", "1e3"])("G7 a watermark of %j is one fault that names its key", (text) => {
+    for (const [flag, key] of [
+      ["diskLow", "disk_low"],
+      ["diskMinFree", "disk_min_free"],
+    ] as const) {
+      const [fault, ...others] = faultsOf(() => load({ [flag]: text }));
+      expect(others).toEqual([]);
+      expect(fault).toMatch(new RegExp(`^${key}: must be a share of the disk .*--${key.replaceAll("_", "-")}`));
+    }
+  });
+
+  test("G7 no new work may not begin to be refused before room is made", () => {
+    expect(faultsOf(() => load({ diskLow: "3%" }))).toEqual(["disk_min_free: must not be above disk_low"]);
+    const marks = load({ diskLow: "20GiB", diskMinFree: "1.5 GB" });
+    expect(marks.diskLow).toEqual({ kind: "bytes", bytes: 20 * 1024 ** 3 });
+    expect(marks.diskMinFree).toEqual({ kind: "bytes", bytes: 1_500_000_000 });
   });
 });
 

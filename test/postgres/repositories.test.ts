@@ -62,14 +62,15 @@ test("a repository with leases or quarantined workspaces is removed by force onl
   const { store, sql } = fixture;
   await makeIdle(fixture, 2);
   const held = await lease(fixture);
-  expect(await store.repositories.remove("demo", false)).toEqual({ kind: "in-use", leases: 1, quarantined: 0 });
+  const inUse = { kind: "in-use", leases: 1, quarantined: 0, salvages: 0 };
+  expect(await store.repositories.remove("demo", false)).toEqual(inUse);
   const quarantine = (to: string) =>
     sql.unsafe(
       `update workspaces set state = 'CLEANING', idle_time = null where state = '${to}' and id <> ${held.workspace.id.slice(1)}`,
     );
   await quarantine("IDLE");
   await sql`update workspaces set state = 'QUARANTINED', problem = 'work' where state = 'CLEANING'`;
-  expect(await store.repositories.remove("demo", false)).toEqual({ kind: "in-use", leases: 1, quarantined: 1 });
+  expect(await store.repositories.remove("demo", false)).toEqual({ ...inUse, quarantined: 1 });
   expect(await store.repositories.remove("demo", true)).toEqual({ kind: "removing" });
   expect((await store.leases.find(held.lease))?.endReason).toBe("RECLAIMED");
   for (const due of await store.work.claimWork([], "/workspaces", 10)) {

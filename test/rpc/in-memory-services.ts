@@ -194,6 +194,10 @@ export class InMemoryServices implements Services {
       return { hosts: [host], more: false };
     },
     removeHost: async (name, force, call) => this.#note("removeHost", { name, force }, call),
+    usage: async (host, sizes, call) => {
+      this.#note("usage", { host, sizes }, call);
+      return [{ host: "here", repositories: [], submoduleBytes: 1, trashBytes: 2, otherBytes: 3 }];
+    },
     serverInfo: async (call) => {
       this.#note("serverInfo", {}, call);
       return {

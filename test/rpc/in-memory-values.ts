@@ -96,6 +96,8 @@ export const overview: RepositoryOverview = {
   repository: { ...settings, id: 1, name: "demo", removing: false, createTime: time },
   mirror: { state: "READY", problem: "", defaultBranch: "main", refsVersion: 1n, fetchTime: time },
   counts: { preparing: 0, idle: 1, leased: 2, cleaning: 0, quarantined: 0, parked: 4 },
+  mirrorBytes: 4096,
+  bytes: 8192,
 };
 
 export function sweepReport(dryRun: boolean): SweepReport {

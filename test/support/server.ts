@@ -113,6 +113,8 @@ export class ServerProcess {
     const args = ["serve", "--data-dir", this.dataDir, "--log-format", "json"];
     if (!flags.includes("--listen")) args.push("--listen", `127.0.0.1:${this.#port}`);
     if (host !== undefined) args.push("--host", host);
+    // how full this machine's disk is decides no test
+    if (!flags.includes("--disk-low")) args.push("--disk-low", "0", "--disk-min-free", "0");
     const inherited = Object.entries(process.env).filter(([name]) => !/^(LEASEHOLD_|DATABASE_|GIT_)/.test(name));
     const child = spawn(process.execPath, [main, ...args, ...flags], {
       cwd: tmpdir(),

@@ -90,7 +90,7 @@ export const commit = "c".repeat(40);
 const wanted = { commit, head: "refs/heads/main", refsVersion: 1n };
 
 export function grant(store: Store, ticketId: bigint): Promise<GrantOutcome> {
-  return store.tickets.grant({ ticketId, ...wanted, workspaceRoot: "/workspaces" });
+  return store.tickets.grant({ ticketId, ...wanted, workspaceRoot: "/workspaces", mayMake: true });
 }
 
 /** A lease by all its steps, without files. */

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file leasehold/v1/workspace.proto.
  */
 export const file_leasehold_v1_workspace: GenFile = /*@__PURE__*/
-  fileDesc("ChxsZWFzZWhvbGQvdjEvd29ya3NwYWNlLnByb3RvEgxsZWFzZWhvbGQudjEiqgMKCVdvcmtzcGFjZRIUCgx3b3Jrc3BhY2VfaWQYASABKAkSEgoKcmVwb3NpdG9yeRgCIAEoCRIMCgRob3N0GAMgASgJEgwKBHBhdGgYBCABKAkSKwoFc3RhdGUYBSABKA4yHC5sZWFzZWhvbGQudjEuV29ya3NwYWNlU3RhdGUSDwoHdmVyc2lvbhgGIAEoAxIOCgZjb21taXQYByABKAkSDgoGYnJhbmNoGAggASgJEg0KBWZlbmNlGAkgASgDEi8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglpZGxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiIKBWxlYXNlGAwgASgLMhMubGVhc2Vob2xkLnYxLkxlYXNlEg8KB3Byb2JsZW0YDSABKAkSLwoLdmVyaWZ5X3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2JpbmRpbmcYFCABKAkSEwoLZmluZ2VycHJpbnQYDyABKAkq/gEKDldvcmtzcGFjZVN0YXRlEh8KG1dPUktTUEFDRV9TVEFURV9VTlNQRUNJRklFRBAAEh0KGVdPUktTUEFDRV9TVEFURV9QUkVQQVJJTkcQARIYChRXT1JLU1BBQ0VfU1RBVEVfSURMRRACEhoKFldPUktTUEFDRV9TVEFURV9MRUFTRUQQAxIcChhXT1JLU1BBQ0VfU1RBVEVfQ0xFQU5JTkcQBBIfChtXT1JLU1BBQ0VfU1RBVEVfUVVBUkFOVElORUQQBRIbChdXT1JLU1BBQ0VfU1RBVEVfUkVUSVJFRBAGEhoKFldPUktTUEFDRV9TVEFURV9QQVJLRUQQB2IGcHJvdG8z", [file_google_protobuf_timestamp, file_leasehold_v1_lease]);
+  fileDesc("ChxsZWFzZWhvbGQvdjEvd29ya3NwYWNlLnByb3RvEgxsZWFzZWhvbGQudjEi7QMKCVdvcmtzcGFjZRIUCgx3b3Jrc3BhY2VfaWQYASABKAkSEgoKcmVwb3NpdG9yeRgCIAEoCRIMCgRob3N0GAMgASgJEgwKBHBhdGgYBCABKAkSKwoFc3RhdGUYBSABKA4yHC5sZWFzZWhvbGQudjEuV29ya3NwYWNlU3RhdGUSDwoHdmVyc2lvbhgGIAEoAxIOCgZjb21taXQYByABKAkSDgoGYnJhbmNoGAggASgJEg0KBWZlbmNlGAkgASgDEi8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglpZGxlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiIKBWxlYXNlGAwgASgLMhMubGVhc2Vob2xkLnYxLkxlYXNlEg8KB3Byb2JsZW0YDSABKAkSLwoLdmVyaWZ5X3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2JpbmRpbmcYFCABKAkSEwoLZmluZ2VycHJpbnQYDyABKAkSEgoKc2l6ZV9ieXRlcxgeIAEoAxItCglzaXplX3RpbWUYHyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKv4BCg5Xb3Jrc3BhY2VTdGF0ZRIfChtXT1JLU1BBQ0VfU1RBVEVfVU5TUEVDSUZJRUQQABIdChlXT1JLU1BBQ0VfU1RBVEVfUFJFUEFSSU5HEAESGAoUV09SS1NQQUNFX1NUQVRFX0lETEUQAhIaChZXT1JLU1BBQ0VfU1RBVEVfTEVBU0VEEAMSHAoYV09SS1NQQUNFX1NUQVRFX0NMRUFOSU5HEAQSHwobV09SS1NQQUNFX1NUQVRFX1FVQVJBTlRJTkVEEAUSGwoXV09SS1NQQUNFX1NUQVRFX1JFVElSRUQQBhIaChZXT1JLU1BBQ0VfU1RBVEVfUEFSS0VEEAdiBnByb3RvMw", [file_google_protobuf_timestamp, file_leasehold_v1_lease]);
 
 /**
  * One full, independent clone of a repository on one host.
@@ -137,6 +137,21 @@ export type Workspace = Message<"leasehold.v1.Workspace"> & {
    * @generated from field: string fingerprint = 15;
    */
   fingerprint: string;
+
+  /**
+   * Bytes that its files take, by their blocks; what it shares with the mirror by hard links counts there. Told by ListActive
+   * and GetWorkspace; 0 until it was measured.
+   *
+   * @generated from field: int64 size_bytes = 30;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * When that was measured: after its last lease ended, and about every 10 minutes while one lives. Unset until then.
+   *
+   * @generated from field: google.protobuf.Timestamp size_time = 31;
+   */
+  sizeTime?: Timestamp | undefined;
 };
 
 /**

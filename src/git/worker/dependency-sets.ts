@@ -24,7 +24,7 @@ import { TrashBin } from "./trash.js";
 const format = 1;
 const stateFile = "state.json";
 const takenPrefix = "taken-";
-const caches = "caches";
+export const caches = "caches";
 const setName = /^w[1-9]\d*\.[1-9]\d*$/;
 
 /** How many sets are kept: for one fingerprint, caller and list of paths, and of one repository. */
@@ -193,7 +193,7 @@ export async function removeDependencies({ store, trash }: RemoveDependenciesJob
 }
 
 /** Newest first. */
-function allSets(store: string): readonly KeptSet[] {
+export function allSets(store: string): readonly KeptSet[] {
   return namesIn(store)
     .filter((name) => setName.test(name))
     .flatMap((name) => readSet(join(store, name)) ?? [])
@@ -229,7 +229,7 @@ function readState(path: string): SetState | undefined {
   }
 }
 
-function namesIn(directory: string): readonly string[] {
+export function namesIn(directory: string): readonly string[] {
   try {
     return readdirSync(directory);
   } catch (error) {

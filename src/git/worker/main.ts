@@ -12,6 +12,7 @@ import { basename } from "node:path";
 import { type CallMessage, homePrefix, type Operations, type WorkerMessage } from "../protocol.js";
 import { cleanWorkspace } from "./clean.js";
 import { examineCommit } from "./commit-contents.js";
+import { dropDependencies } from "./dependency-eviction.js";
 import { removeDependencies, sweepDependencies } from "./dependency-sets.js";
 import { discardWorkspace } from "./discard.js";
 import { toFault } from "./fault.js";
@@ -19,9 +20,11 @@ import { asServer } from "./holder.js";
 import { keepDependencies, placeDependencies } from "./kept-paths.js";
 import { fetchLfs } from "./lfs-fetch.js";
 import { selectManifests, workspaceFingerprint } from "./manifests.js";
+import { measure } from "./measure.js";
 import { cloneMirror, fetchMirror } from "./mirror.js";
 import { inspectMirror } from "./mirror-check.js";
 import { damagedObjects } from "./mirror-record.js";
+import { mergePacks, swapPacks } from "./pack-merge.js";
 import { prepareWorkspace } from "./prepare.js";
 import { refreshWorkspace } from "./refresh.js";
 import { resolveRevision } from "./resolve.js";
@@ -54,7 +57,11 @@ const operations: Operations = {
   keepDependencies,
   placeDependencies,
   sweepDependencies,
+  dropDependencies,
   removeDependencies,
+  mergePacks,
+  swapPacks,
+  measure,
   emptyTrash: async (trash) => emptyTrash(trash),
 };
 

@@ -7,6 +7,7 @@
  * 2. A file whose time alone differs is read as a whole before it is believed: git itself touches packs when it finds
  *    in them what it was about to write ("freshening"), so that a time proves nothing either way.
  * 3. The record is replaced whole. A mirror without one is not doubted; its next fetch makes one.
+ * 4. Packs that were merged into another one are remembered: workspaces that were made before have them still.
  *
  * Change times say nothing here: every link that is made changes them.
  */
@@ -19,9 +20,19 @@ import { checksumOf, isSound } from "./object-checksum.js";
 type Look = readonly [size: number, modifiedMs: number, mode: number, checksum: string];
 type Looks = Readonly<Record<string, Look>>;
 
+/** How many packs that are no longer there are remembered. */
+const mostFormer = 500;
+
+interface MirrorRecord {
+  readonly files: Looks;
+  /** Merged into others; oldest first. */
+  readonly former: Looks;
+}
+
 /** Records the files that are new. */
 export function recordObjects(mirror: string): void {
-  const before = readRecord(mirror);
+  const record = readRecord(mirror);
+  const before = record?.files;
   const looks: Record<string, Look> = { ...before };
   let isNew = before === undefined;
   for (const name of objectNames(join(mirror, "objects"))) {
@@ -31,12 +42,42 @@ export function recordObjects(mirror: string): void {
     looks[name] = look;
     isNew = true;
   }
-  if (isNew) writeRecord(mirror, looks);
+  if (isNew) writeRecord(mirror, { files: looks, former: record?.former ?? {} });
+}
+
+/** How a file came, as it was first recorded. */
+export function recordedLook(mirror: string, name: string): Look | undefined {
+  return readRecord(mirror)?.files[name];
+}
+
+/** From now on `added` stand for `replaced`, which are about to go. */
+export function recordMerge(mirror: string, added: readonly string[], replaced: readonly string[]): void {
+  const record = readRecord(mirror);
+  const files = { ...record?.files };
+  const former = { ...record?.former };
+  for (const name of replaced) {
+    const look = files[name];
+    if (look) former[name] = look;
+    delete files[name];
+  }
+  for (const name of added) {
+    const look = lookAt(mirror, name);
+    if (look) files[name] = look;
+  }
+  writeRecord(mirror, { files, former: Object.fromEntries(Object.entries(former).slice(-mostFormer)) });
+}
+
+/** Whether a file of that size, permissions and checksum was one of the mirror's once. `path`: where it is now. */
+export function wasObject(mirror: string, name: string, path: string): boolean {
+  const was = readRecord(mirror)?.former[name];
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (!was || !stat?.isFile()) return false;
+  return stat.size === was[0] && (stat.mode & 0o7777) === was[2] && checksumOf(path) === was[3];
 }
 
 /** Names of files below `objects` that are not as they came. `deep`: all are read, whatever their times. */
 export function damagedObjects(mirror: string, deep = false): string[] {
-  const record = readRecord(mirror);
+  const { files: record, former = {} } = readRecord(mirror) ?? {};
   if (!record) return [];
   const damaged: string[] = [];
   const touched: Record<string, Look> = {};
@@ -49,7 +90,7 @@ export function damagedObjects(mirror: string, deep = false): string[] {
     if (!now || !isAsItCame || !isSound(join(mirror, "objects"), name)) damaged.push(name);
     else if (!isSame) touched[name] = now;
   }
-  if (Object.keys(touched).length > 0) writeRecord(mirror, { ...record, ...touched });
+  if (Object.keys(touched).length > 0) writeRecord(mirror, { files: { ...record, ...touched }, former });
   return damaged;
 }
 
@@ -61,22 +102,21 @@ function lookAt(mirror: string, name: string): Look | undefined {
   return [stat.size, stat.mtimeMs, stat.mode & 0o7777, checksum];
 }
 
-function readRecord(mirror: string): Looks | undefined {
+function readRecord(mirror: string): MirrorRecord | undefined {
   try {
-    const { version, files } = JSON.parse(readFileSync(join(mirror, recordName), "utf8")) as {
+    const { version, files, former } = JSON.parse(readFileSync(join(mirror, recordName), "utf8")) as {
       version?: number;
-      files?: Looks;
-    };
-    return version === 1 ? files : undefined;
+    } & Partial<MirrorRecord>;
+    return version === 1 && files ? { files, former: former ?? {} } : undefined;
   } catch {
     return undefined;
   }
 }
 
 /** By a name of this process: several may find the same at once. */
-function writeRecord(mirror: string, files: Looks): void {
+function writeRecord(mirror: string, record: MirrorRecord): void {
   const path = join(mirror, recordName);
-  writeFileSync(`${path}.${process.pid}`, `${JSON.stringify({ version: 1, files })}\n`);
+  writeFileSync(`${path}.${process.pid}`, `${JSON.stringify({ version: 1, ...record })}\n`);
   renameSync(`${path}.${process.pid}`, path);
 }
 

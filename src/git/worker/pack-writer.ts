@@ -153,7 +153,11 @@ function entryHeader(kind: number, size: number): Buffer {
   return Buffer.from(bytes);
 }
 
-function formatIndex(sorted: readonly (readonly [string, Entry])[], packChecksum: Buffer): Buffer {
+/** An index of version 2. `sorted`: by id. */
+export function formatIndex(
+  sorted: readonly (readonly [string, Pick<Entry, "offset" | "crc">])[],
+  packChecksum: Buffer,
+): Buffer {
   const fanout = Buffer.alloc(256 * 4);
   const ids = Buffer.alloc(sorted.length * checksumBytes);
   const crcs = Buffer.alloc(sorted.length * 4);
@@ -182,7 +186,7 @@ function formatIndex(sorted: readonly (readonly [string, Entry])[], packChecksum
   return Buffer.concat([content, createHash("sha1").update(content).digest()]);
 }
 
-function writeSynced(path: string, bytes: Buffer): void {
+export function writeSynced(path: string, bytes: Buffer): void {
   const file = openSync(path, "w", 0o444);
   try {
     for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);

@@ -4,12 +4,13 @@
  * Invariant: the same file (by device and inode) is believed to be as good as the mirror's own; `deep` believes nothing.
  */
 import { lstatSync, readdirSync, type Stats } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { ObjectStorage } from "../../domain/repository.js";
 import type { Findings } from "./findings.js";
 import { asHolder } from "./holder.js";
 import type { IndexFile } from "./index-file.js";
 import { Inside } from "./inside.js";
+import { wasObject } from "./mirror-record.js";
 import { isSound } from "./object-checksum.js";
 import { ObjectStore } from "./object-store.js";
 import { makingIn } from "./verify-files.js";
@@ -46,7 +47,7 @@ export function verifyObjects(request: ObjectsRequest, findings: Pick<Findings, 
   try {
     for (const [name, stat] of found) {
       const own = mine.get(name);
-      const fault = own ? faultOf(stat, own, storage) : "is no object of the mirror";
+      const fault = own ? faultOf(stat, own, storage) : strangeness(request, name);
       if (fault) add(name, fault);
       else if (deep && !isSound(objects, name)) {
         add(name, "is damaged");
@@ -79,6 +80,12 @@ function objectFiles(objects: string, other: (name: string, stat: Stats) => void
   };
   if (lstatSync(objects, { throwIfNoEntry: false })?.isDirectory()) look("");
   return files;
+}
+
+/** Of what is not one of the mirror's now: it may have been, before packs were merged. */
+function strangeness({ objects, mirror }: ObjectsRequest, name: string): string | undefined {
+  const isFormer = name.startsWith("pack/") && wasObject(dirname(mirror), name, join(objects, name));
+  return isFormer ? undefined : "is no object of the mirror";
 }
 
 function faultOf(now: Stats, own: Stats, storage: ObjectStorage): string | undefined {

@@ -1,0 +1,22 @@
+/** The port to what is done on the disk behind everything else, a little at a time. Contract as in git-engine.ts. */
+
+/** What to measure. */
+export interface MeasureRequest {
+  readonly path: string;
+  /** Directories whose files belong to somebody else: hard links to them do not count. */
+  readonly shared: readonly string[];
+  /** Paths below `path` that do not count. Default none. */
+  readonly except?: readonly string[];
+  /** It is a workspace's, and looked at with its holder's rights. */
+  readonly holders: boolean;
+}
+
+export interface BackgroundFiles {
+  /** Bytes that a directory takes by its blocks; 0 if there is none. Takes its time, so as not to be in anybody's way. */
+  measure(request: MeasureRequest): Promise<number>;
+  /**
+   * Merges the small packs that fetches have left in a mirror, where there are many. Never while a workspace is being made
+   * of it or anything else reads it: then it is put off. Answers how many packs were replaced.
+   */
+  maintainMirror(path: string): Promise<number>;
+}

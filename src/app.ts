@@ -20,7 +20,7 @@ import type { Log } from "./log.js";
 import { connectPool } from "./postgres/client.js";
 import { startEmbeddedPostgres } from "./postgres/embedded/embedded-postgres.js";
 import { openStore } from "./postgres/store.js";
-import { allowedAddress } from "./rpc/exposure.js";
+import { allowedAddress } from "./rpc/http/exposure.js";
 import { startRpcServer } from "./rpc/server.js";
 import { TokensFile } from "./rpc/tokens-file.js";
 import { startServices } from "./service/start.js";

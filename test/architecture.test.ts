@@ -136,11 +136,13 @@ describe("the architecture", () => {
   });
 
   it("destroys nothing of a workspace but through the one door, which salvages first", () => {
-    const others = sources.filter(({ path }) => path.startsWith("src/service/") && path !== "src/service/salvaging.ts");
+    const others = sources.filter(
+      ({ path }) => path.startsWith("src/service/") && path !== "src/service/cleaning/salvaging.ts",
+    );
     expect(matches(others, /\b(cleanWorkspace|discardWorkspace)\b/)).toEqual([]);
     // nor is a file removed past the engine
     expect(forbidden(others, (_file, to) => !/^node:(fs|child_process)/.test(to))).toEqual([]);
-    const door = sources.filter(({ path }) => path === "src/service/salvaging.ts");
+    const door = sources.filter(({ path }) => path === "src/service/cleaning/salvaging.ts");
     expect(matches(door, /\bsalvageWork\b/)).not.toEqual([]);
   });
 

@@ -4,7 +4,7 @@ import { defaultSettings } from "../../src/domain/repository.js";
 import type { Forges, SubjectAnswer } from "../../src/ports/forges.js";
 import { connectPool, type PostgresConnection, type Sql } from "../../src/postgres/client.js";
 import { openStore, type Store } from "../../src/postgres/store.js";
-import { Sweeping, type Swept } from "../../src/service/sweeping.js";
+import { Sweeping, type Swept } from "../../src/service/sweep/sweeping.js";
 
 const day = 24 * 3_600_000;
 const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };

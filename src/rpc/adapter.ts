@@ -13,12 +13,12 @@ import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import type { Failure } from "../domain/failure.js";
 import type { Log } from "../log.js";
 import { type Arrival, arrivalKey, Delivery, type ListenSide } from "./call.js";
-import { DirectCalls, type EnvelopeStream } from "./direct-calls.js";
+import { DirectCalls, type EnvelopeStream } from "./direct/direct-calls.js";
 import { completed } from "./framework-errors.js";
-import type { NodeHandler, NodeRequest, NodeResponse, StreamHandler } from "./listener.js";
-import { toUniversalRequest } from "./node-request.js";
-import { PeerGone, writeResponse } from "./node-response.js";
-import { requestIdHeader, requestIdOf } from "./request-id.js";
+import type { NodeHandler, NodeRequest, NodeResponse, StreamHandler } from "./http/listener.js";
+import { toUniversalRequest } from "./http/node-request.js";
+import { PeerGone, writeResponse } from "./http/node-response.js";
+import { requestIdHeader, requestIdOf } from "./limits/request-id.js";
 import { RunningCalls } from "./running-calls.js";
 import { answerUnknownMethod, isCall } from "./unknown-method.js";
 

@@ -12,14 +12,14 @@ import {
 import type { Repository } from "../../gen/leasehold/v1/repository_pb.js";
 import type { Administration } from "../service/services.js";
 import { callContext } from "./call.js";
-import { fromOverview, toChanges, toSettings } from "./convert-repository.js";
-import { fromSalvage, toSalvageFilter } from "./convert-salvage.js";
-import { fromHost, fromServerInfo } from "./convert-server.js";
-import { fromSwept } from "./convert-sweep.js";
-import { fromHostUsage } from "./convert-usage.js";
-import { fromVerifyResult } from "./convert-verification.js";
-import { grantPageSize } from "./page-size.js";
-import { decodePageToken, encodePageToken } from "./page-token.js";
+import { fromOverview, toChanges, toSettings } from "./convert/convert-repository.js";
+import { fromSalvage, toSalvageFilter } from "./convert/convert-salvage.js";
+import { fromHost, fromServerInfo } from "./convert/convert-server.js";
+import { fromSwept } from "./convert/convert-sweep.js";
+import { fromHostUsage } from "./convert/convert-usage.js";
+import { fromVerifyResult } from "./convert/convert-verification.js";
+import { grantPageSize } from "./limits/page-size.js";
+import { decodePageToken, encodePageToken } from "./limits/page-token.js";
 
 export function adminService(administration: Administration): ServiceImpl<typeof AdminService> {
   return {

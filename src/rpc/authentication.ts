@@ -9,7 +9,7 @@ import type { Interceptor, StreamRequest, UnaryRequest } from "@connectrpc/conne
 import type { Caller } from "../domain/caller.js";
 import { Failure } from "../domain/failure.js";
 import { arrivalKey, callerKey } from "./call.js";
-import { checkOrigin } from "./origin.js";
+import { checkOrigin } from "./http/origin.js";
 import { accessTo, allows } from "./roles.js";
 
 /** Where bearer tokens are looked up. */

@@ -9,11 +9,11 @@ import type { Interceptor } from "@connectrpc/connect";
 import type { Log } from "../log.js";
 import { authentication, type Credentials } from "./authentication.js";
 import { callLog } from "./call-log.js";
-import { checks } from "./checks.js";
 import { deadline } from "./deadline.js";
 import { translated } from "./errors.js";
+import { checks } from "./limits/checks.js";
+import { requestId } from "./limits/request-id.js";
 import { observed } from "./messages.js";
-import { requestId } from "./request-id.js";
 
 export interface InterceptorOptions {
   readonly log: Log;

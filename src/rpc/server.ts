@@ -21,15 +21,15 @@ import { Adapter } from "./adapter.js";
 import { adminService } from "./admin-service.js";
 import type { Credentials } from "./authentication.js";
 import type { ListenSide } from "./call.js";
-import { allowedAddress, ListenError } from "./exposure.js";
 import { healthService } from "./health.js";
+import { allowedAddress, ListenError } from "./http/exposure.js";
+import { type ConnectionLimits, defaultConnectionLimits, Listener } from "./http/listener.js";
+import { probes } from "./http/probes.js";
+import { type WebhookReceiver, webhooks } from "./http/webhooks.js";
 import { interceptors } from "./interceptors.js";
-import { type ConnectionLimits, defaultConnectionLimits, Listener } from "./listener.js";
-import { probes } from "./probes.js";
 import { type Readiness, ReadinessGauge } from "./readiness.js";
 import { reflection } from "./reflection.js";
 import { sessionService } from "./session-service.js";
-import { type WebhookReceiver, webhooks } from "./webhooks.js";
 import { watchStream, workspaceService } from "./workspace-service.js";
 
 export interface RpcServerOptions {

@@ -9,10 +9,17 @@ import {
 } from "../../gen/leasehold/v1/session_service_pb.js";
 import type { Sessions } from "../service/sessions.js";
 import { callContext } from "./call.js";
-import { fromAgent, fromChange, fromSession, toChangeInput, toSessionFilter, toUpdate } from "./convert-session.js";
-import { fromWorkspace } from "./convert-workspace.js";
-import { grantPageSize } from "./page-size.js";
-import { decodePageToken, encodePageToken } from "./page-token.js";
+import {
+  fromAgent,
+  fromChange,
+  fromSession,
+  toChangeInput,
+  toSessionFilter,
+  toUpdate,
+} from "./convert/convert-session.js";
+import { fromWorkspace } from "./convert/convert-workspace.js";
+import { grantPageSize } from "./limits/page-size.js";
+import { decodePageToken, encodePageToken } from "./limits/page-token.js";
 
 export function sessionService(sessions: Sessions): ServiceImpl<typeof SessionService> {
   return {

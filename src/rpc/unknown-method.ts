@@ -6,7 +6,7 @@ import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { trailerFlag, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { Failure } from "../domain/failure.js";
 import { toConnectError } from "./errors.js";
-import type { NodeRequest, NodeResponse } from "./listener.js";
+import type { NodeRequest, NodeResponse } from "./http/listener.js";
 
 const callTypes = /^application\/(grpc(-web)?(\+(proto|json))?|(connect\+)?(proto|json))\s*(;|$)/i;
 /** Webhooks are JSON as well, and would be a method's path by their form. */

@@ -21,14 +21,14 @@ import type { Log } from "../log.js";
 import type { ReclaimSelector, ResetSelector, WorkspaceFilter } from "../ports/lease-store.js";
 import type { Acquired, Workspaces } from "../service/services.js";
 import { arrivalKey, callContext } from "./call.js";
-import { fromAcquired, toAcquireInput } from "./convert-acquire.js";
-import { fromReleased, toDisposition } from "./convert-release.js";
-import { optionalMs } from "./convert-time.js";
-import { toWatchInput, watchEnvelopes, watchMessages } from "./convert-watch.js";
-import { fromLease, fromResult, fromWorkspace, toStates } from "./convert-workspace.js";
-import type { EnvelopeStream } from "./direct-calls.js";
-import { grantPageSize } from "./page-size.js";
-import { decodePageToken, encodePageToken } from "./page-token.js";
+import { fromAcquired, toAcquireInput } from "./convert/convert-acquire.js";
+import { fromReleased, toDisposition } from "./convert/convert-release.js";
+import { optionalMs } from "./convert/convert-time.js";
+import { toWatchInput, watchEnvelopes, watchMessages } from "./convert/convert-watch.js";
+import { fromLease, fromResult, fromWorkspace, toStates } from "./convert/convert-workspace.js";
+import type { EnvelopeStream } from "./direct/direct-calls.js";
+import { grantPageSize } from "./limits/page-size.js";
+import { decodePageToken, encodePageToken } from "./limits/page-token.js";
 
 export function workspaceService(workspaces: Workspaces, log: Log): ServiceImpl<typeof WorkspaceService> {
   return {

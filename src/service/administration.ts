@@ -8,10 +8,11 @@ import type { RepositoryStore } from "../ports/repository-store.js";
 import type { SweepStore } from "../ports/sweep-store.js";
 import type { UsageStore } from "../ports/usage-store.js";
 import type { Wake } from "../ports/wake.js";
-import type { Keeper } from "./keeper.js";
-import type { Mirrors } from "./mirrors.js";
-import { fieldInvalid, type Registry, repositoryNotFound } from "./registry.js";
-import type { Salvages } from "./salvages.js";
+import type { Keeper } from "./cleaning/keeper.js";
+import type { Salvages } from "./cleaning/salvages.js";
+import type { Verifying } from "./cleaning/verifying.js";
+import { fieldInvalid, type Registry, repositoryNotFound } from "./leases/registry.js";
+import type { Mirrors } from "./mirrors/mirrors.js";
 import type {
   Administration,
   CallContext,
@@ -21,8 +22,7 @@ import type {
   VerifyInput,
   VerifyResult,
 } from "./services.js";
-import type { Sweeping, Swept } from "./sweeping.js";
-import type { Verifying } from "./verifying.js";
+import type { Sweeping, Swept } from "./sweep/sweeping.js";
 
 export interface AdministrationDependencies {
   readonly repositories: RepositoryStore;

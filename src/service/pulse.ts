@@ -11,11 +11,11 @@ import type { LeaseStore } from "../ports/lease-store.js";
 import type { Logger } from "../ports/logger.js";
 import type { Wake } from "../ports/wake.js";
 import type { WorkspaceStore } from "../ports/workspace-store.js";
+import type { Keeper } from "./cleaning/keeper.js";
+import type { Salvages } from "./cleaning/salvages.js";
+import type { Room } from "./disk/room.js";
 import type { EventTail } from "./event-tail.js";
-import type { Granting } from "./granting.js";
-import type { Keeper } from "./keeper.js";
-import type { Room } from "./room.js";
-import type { Salvages } from "./salvages.js";
+import type { Granting } from "./leases/granting.js";
 
 export interface PulseDependencies {
   readonly ownership: HostOwnership;

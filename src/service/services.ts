@@ -1,7 +1,7 @@
 /**
  * Owns the shape of what the service offers, in domain terms: what `rpc/` calls and nothing else.
  *
- * Inputs have been checked (`rpc/checks.ts`); every method fails with a `Failure` and nothing else, but for defects.
+ * Inputs have been checked (`rpc/limits/checks.ts`); every method fails with a `Failure` and nothing else, but for defects.
  * `caller` decides what is seen: a runner sees and ends its own leases only.
  */
 import type { DependencyWish } from "../domain/dependencies.js";

@@ -16,8 +16,8 @@ import type { Forge } from "../domain/subject.js";
 import type { WorkspacePool } from "../ports/lease-store.js";
 import type { Refused, SessionClaim, SessionStore } from "../ports/session-store.js";
 import type { Wake } from "../ports/wake.js";
-import { leaseLost } from "./acquiring.js";
 import type { CallContext } from "./call.js";
+import { leaseLost } from "./leases/acquiring.js";
 import type {
   AttachedAgent,
   ChangeListInput,
@@ -27,7 +27,7 @@ import type {
   Sessions,
   UpdateAgentInput,
 } from "./sessions.js";
-import { subjectNamed } from "./subjects.js";
+import { subjectNamed } from "./sweep/subjects.js";
 
 export interface SessionsDependencies {
   readonly store: SessionStore;

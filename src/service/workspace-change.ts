@@ -1,6 +1,6 @@
 /** Owns waiting until something may have changed about a workspace. */
 import type { Wake } from "../ports/wake.js";
-import type { Keeper } from "./keeper.js";
+import type { Keeper } from "./cleaning/keeper.js";
 
 /** A hint may get lost. */
 const lookEveryMs = 500;

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { lfsSource } from "../../src/domain/lfs.js";
 import { submoduleUrl } from "../../src/domain/submodule.js";
-import { parseGitmodules } from "../../src/git/worker/gitmodules.js";
+import { parseGitmodules } from "../../src/git/worker/modules/gitmodules.js";
 import { type FileContent, git, UpstreamRepository, writeFile } from "../support/repositories.js";
 import { Bench } from "./support.js";
 

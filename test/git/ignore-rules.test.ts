@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { afterAll, expect, test, vi } from "vitest";
-import { IgnoreRules } from "../../src/git/worker/ignore-rules.js";
+import { IgnoreRules } from "../../src/git/worker/salvage/ignore-rules.js";
 import { git, TemporaryDirectory } from "../support/repositories.js";
 
 vi.setConfig({ testTimeout: 60_000 });

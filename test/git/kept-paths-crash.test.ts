@@ -8,7 +8,9 @@ import { KeptBench, type KeptWorkspace, placesOf } from "./kept-site.js";
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 });
 
-const module = pathToFileURL(fileURLToPath(new URL("../../dist/src/git/worker/kept-paths.js", import.meta.url))).href;
+const module = pathToFileURL(
+  fileURLToPath(new URL("../../dist/src/git/worker/dependencies/kept-paths.js", import.meta.url)),
+).href;
 const dying = fileURLToPath(new URL("./dying.mjs", import.meta.url));
 const paths = [".venv", "node_modules"];
 const files = { "node_modules/x.js": "x", ".venv/y.py": "y" };

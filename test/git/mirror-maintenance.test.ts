@@ -123,7 +123,9 @@ test("B3 G7 damage that keeps size, permissions and time is not given another ch
 test("G7 killed at any change of the disk there is more than is needed and never less, and the next attempt tidies up", async () => {
   const template = mirror;
   const before = objects();
-  const module = pathToFileURL(fileURLToPath(new URL("../../dist/src/git/worker/pack-merge.js", import.meta.url))).href;
+  const module = pathToFileURL(
+    fileURLToPath(new URL("../../dist/src/git/worker/objects/pack-merge.js", import.meta.url)),
+  ).href;
   const dying = fileURLToPath(new URL("./dying.mjs", import.meta.url));
   /** Answers what the operation said, or undefined if it was killed before that. */
   const dieAt = (operation: string, request: unknown, step: number): string | undefined => {

@@ -2,9 +2,9 @@
 import { linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { IndexEdit } from "../../src/git/worker/index-edit.js";
-import { movePlainly } from "../../src/git/worker/plain-move.js";
-import { indexPath } from "../../src/git/worker/trusted-index.js";
+import { IndexEdit } from "../../src/git/worker/index/index-edit.js";
+import { indexPath } from "../../src/git/worker/index/trusted-index.js";
+import { movePlainly } from "../../src/git/worker/workspace/plain-move.js";
 import { type FileContent, git, TemporaryDirectory, UpstreamRepository } from "../support/repositories.js";
 import { Bench, listing, Site, state } from "./support.js";
 

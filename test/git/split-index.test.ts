@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { IndexFile } from "../../src/git/worker/index-file.js";
-import { joinSplitIndex, sharedIndexName } from "../../src/git/worker/split-index.js";
+import { IndexFile } from "../../src/git/worker/index/index-file.js";
+import { joinSplitIndex, sharedIndexName } from "../../src/git/worker/index/split-index.js";
 import { git, TemporaryDirectory, UpstreamRepository, writeFile } from "../support/repositories.js";
 
 const directory = new TemporaryDirectory();

@@ -185,7 +185,7 @@ describe.skipIf(!isRoot)("processes that may not be looked at (as root, who beco
     JSON.stringify({ places: [place], kill: true, own: [], ...(since && { sinceMs: since }) });
   /** As a server would that runs as this user. */
   const findAs = (text: string, { uid, gid } = nobody): Straggler[] => {
-    const module = new URL("../../dist/src/git/worker/stragglers.js", import.meta.url).href;
+    const module = new URL("../../dist/src/git/worker/files/stragglers.js", import.meta.url).href;
     const script = `import(${JSON.stringify(module)}).then((m) => m.findStragglers(JSON.parse(process.argv[1])))
       .then((found) => process.stdout.write(JSON.stringify(found)))`;
     return JSON.parse(execFileSync(process.execPath, ["-e", script, text], { uid, gid, encoding: "utf8", cwd: "/" }));
@@ -234,7 +234,7 @@ describe("ending", () => {
   });
 
   it("G1 costs some 30 ms of processor time for 300 processes", async () => {
-    const module = new URL("../../dist/src/git/worker/stragglers.js", import.meta.url).href;
+    const module = new URL("../../dist/src/git/worker/files/stragglers.js", import.meta.url).href;
     const script = `import(${JSON.stringify(module)}).then(async (m) => {
       const times = [];
       for (let round = 0; round < 15; round++) {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ConfiguredCredentials } from "../../src/credentials/configured-credentials.js";
 import { defaultSettings } from "../../src/domain/repository.js";
-import { Registry } from "../../src/service/registry.js";
+import { Registry } from "../../src/service/leases/registry.js";
 import { openStoreFixture, type StoreFixture } from "../support/store.js";
 
 let fixture: StoreFixture;

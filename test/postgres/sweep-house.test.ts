@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Lease } from "../../src/domain/lease.js";
 import type { SweepReport } from "../../src/domain/sweep.js";
-import { SweepTally } from "../../src/service/sweep-tally.js";
+import { SweepTally } from "../../src/service/sweep/sweep-tally.js";
 import { finishDueWork, hostName, openStoreFixture, type StoreFixture } from "../support/store.js";
 import { age, day, hour, lease, limits, session, subject } from "../support/store-sessions.js";
 

@@ -8,7 +8,7 @@ import { connect as connectSocket, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type ConnectionLimits, defaultConnectionLimits, Listener } from "../../src/rpc/listener.js";
+import { type ConnectionLimits, defaultConnectionLimits, Listener } from "../../src/rpc/http/listener.js";
 import { until } from "../support/until.js";
 import { RunningServer } from "./running-server.js";
 

@@ -3,7 +3,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { AcquireRequestSchema } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { Failure } from "../../src/domain/failure.js";
-import { checkRequest } from "../../src/rpc/checks.js";
+import { checkRequest } from "../../src/rpc/limits/checks.js";
 
 type Fields = MessageInitShape<typeof AcquireRequestSchema>;
 

@@ -11,7 +11,7 @@ import {
   WatchRequestSchema,
   WorkspaceService,
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
-import { fromWatchItem, watchEnvelopes } from "../../src/rpc/convert-watch.js";
+import { fromWatchItem, watchEnvelopes } from "../../src/rpc/convert/convert-watch.js";
 import type { WatchItem, WatchStep } from "../../src/service/services.js";
 import { until } from "../support/until.js";
 import { protocols } from "./clients.js";

@@ -1,7 +1,7 @@
 /** Without authentication, only local callers are served: a web page cannot call, whatever its name resolves to. */
 import { request as httpRequest } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { checkOrigin } from "../../src/rpc/origin.js";
+import { checkOrigin } from "../../src/rpc/http/origin.js";
 import { RunningServer } from "./running-server.js";
 
 let running: RunningServer;

@@ -5,7 +5,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { AdminService, ListHostsRequestSchema } from "../../gen/leasehold/v1/admin_service_pb.js";
 import { ListActiveRequestSchema, WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
-import { decodePageToken, encodePageToken } from "../../src/rpc/page-token.js";
+import { decodePageToken, encodePageToken } from "../../src/rpc/limits/page-token.js";
 import type { ListInput } from "../../src/service/services.js";
 import { errorOf, wrongFields } from "./clients.js";
 import { RunningServer } from "./running-server.js";

@@ -2,7 +2,7 @@
 import { connect } from "node:net";
 import { expect, it } from "vitest";
 import { Failure } from "../../src/domain/failure.js";
-import type { WebhookReceiver } from "../../src/rpc/webhooks.js";
+import type { WebhookReceiver } from "../../src/rpc/http/webhooks.js";
 import { until } from "../support/until.js";
 import { RunningServer } from "./running-server.js";
 

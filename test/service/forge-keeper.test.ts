@@ -1,8 +1,8 @@
 /** What forges told is followed until it is done, whatever fails in between. */
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import type { Delivery } from "../../src/ports/delivery-store.js";
-import { ForgeKeeper } from "../../src/service/forge-keeper.js";
-import type { SubjectReports } from "../../src/service/subject-reports.js";
+import type { SubjectReports } from "../../src/service/sweep/subject-reports.js";
+import { ForgeKeeper } from "../../src/service/webhooks/forge-keeper.js";
 import { recordedLog } from "../rpc/running-server.js";
 import { openStoreFixture, type StoreFixture } from "../support/store.js";
 import { until } from "../support/until.js";

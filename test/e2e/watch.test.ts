@@ -91,7 +91,9 @@ it("G5 a filter shows what matches and nothing else, and until_now ends at the n
   expect(byHolder.map(({ kind }) => kind)).toEqual([EventKind.LEASE_ACQUIRED, EventKind.LEASE_ENDED]);
   expect(await client.events(1n, { leaseId: held.leaseId })).toEqual(byHolder);
   const byRepository = await client.events(1n, { repository: "filtered" });
-  expect(byRepository.map(({ kind }) => kind)).toEqual([
+  // how often a mirror's progress is told depends on the upstream
+  const transitions = byRepository.filter(({ kind }) => kind !== EventKind.MIRROR_PROGRESS);
+  expect(transitions.map(({ kind }) => kind)).toEqual([
     EventKind.REPOSITORY_REGISTERED,
     EventKind.REPOSITORY_READY,
     EventKind.WORKSPACE_CREATED,

@@ -23,7 +23,7 @@ mkdir -p deep/er; echo "$TAG 5" > deep/er/file; echo x > x.log; git init -q nest
 export function again<T>(
   what: string,
   call: () => Promise<T>,
-  mayBe: readonly string[] = ["INTERNAL", "HOST_IO"],
+  mayBe: readonly string[] = ["INTERNAL", "HOST_IO", "DISK_LOW"],
   limitMs = 180_000,
 ): Promise<T> {
   return until(
@@ -195,7 +195,7 @@ export class Trial {
   #restore({ name }: Lane, { salvageId }: Salvage, why: string, action: Action): Promise<Held> {
     const requestId = `restore ${salvageId} ${why}`.slice(0, 100);
     const request = { repository: name, restoreSalvageId: salvageId, requestId, ttlMs: 600_000, waitMs: 30_000 };
-    const mayBe = action.startsWith("kill") ? ["INTERNAL", "SALVAGE_FAILED"] : ["HOST_IO"];
+    const mayBe = action.startsWith("kill") ? ["INTERNAL", "SALVAGE_FAILED"] : ["HOST_IO", "DISK_LOW"];
     return again("the salvage is restored", () => this.stage.client.acquire(request, undefined, 60_000), mayBe);
   }
 

@@ -281,3 +281,17 @@ describe("A5 without a trusted index the files themselves are compared", () => {
     expect(all).toEqual({ files: 7, commits: 0 });
   });
 });
+
+test("A5 what a commit of the mirror ignores, and neither the workspace nor HEAD, is work", async () => {
+  const other = new UpstreamRepository(bench.at("other"));
+  other.commit("ignoring", { ".gitignore": "build/\n", "a.txt": "a\n" });
+  other.git("tag", "v1");
+  other.commit("not ignoring", { ".gitignore": "build/\n!build/\n" });
+  const job = await Job.start(bench, await bench.mirror(other.path, "other"), other.path);
+  writeFile(join(job.path, "build/out.o"), "mine");
+  git(job.path, "reset", "-q", "--soft", "v1");
+  git(job.path, "commit", "-q", "-a", "-m", "HEAD is not the mirror's, its parent is");
+  const { files, commits, commit } = await job.saved();
+  expect([files, commits]).toEqual([1, 1]);
+  expect(git(job.salvages, "show", `${commit}:build/out.o`)).toBe("mine");
+});

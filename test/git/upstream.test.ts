@@ -190,20 +190,20 @@ function smallDisk(): string | undefined {
   return spawnSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", path]).status === 0 ? path : undefined;
 }
 
-test("B3 a full disk is this host's fault: HOST_IO, and the same call works when there is room", async (context) => {
+test("B3 a full disk is told as DISK_LOW and one that cannot be written as HOST_IO, and the same call works when there is room", async (context) => {
   const disk = smallDisk();
   if (!disk) return context.skip("needs the right to mount a tmpfs");
   try {
     const big = new UpstreamRepository(bench.at("big"));
     big.commit("big", { big: new Uint8Array(6_000_000).map(() => Math.random() * 256) });
     const request = { path: join(disk, "m.git"), staging: join(disk, "staging"), url: big.path, deadlineMs: 20_000 };
-    expect(await failure(bench.engine.cloneMirror(request))).toMatchObject({ reason: "HOST_IO", code: "INTERNAL" });
+    expect(await failure(bench.engine.cloneMirror(request))).toMatchObject({ reason: "DISK_LOW" });
 
     const mirror = await bench.mirror(big.path, "big");
     const target = { ...(await bench.engine.resolve(mirror, "")), tracking: true };
     const [path, trustedIndex] = [join(disk, "w"), join(disk, "i")];
     const workspace = { mirror, path, trustedIndex, origin: big.path, target };
-    expect(await failure(bench.engine.prepareWorkspace(workspace))).toMatchObject({ reason: "HOST_IO" });
+    expect(await failure(bench.engine.prepareWorkspace(workspace))).toMatchObject({ reason: "DISK_LOW" });
     execFileSync("mount", ["-o", "remount,size=64m", disk]);
     await bench.engine.prepareWorkspace(workspace);
     expect(git(path, "status", "--porcelain")).toBe("");

@@ -119,7 +119,7 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     const tracked = new Set([...(staged?.added ?? []), ...base.files.diff.added.keys()]);
     const salvaged = new SalvagedIgnored(request.salvageIgnored);
     const ignored = new HolderRules(inside, IgnoreRules.of(rules, read("blob")));
-    for (const path of rulesFiles(base.files, comparison)) ignored.look(path);
+    for (const path of rulesFiles(rules, comparison)) ignored.look(path);
     const walk = new UntrackedWalk(inside, ignored, salvaged, tracked, modes);
     const submodules = new UnsavedSubmodules(inside, request.modules, comparison.strangers, salvaged, modes);
     restores.push(() => submodules.restore());
@@ -164,7 +164,7 @@ export function hasWork(work: Work): boolean {
   return commits || work.changes.size + work.nested.length + (work.staged?.edits.size ?? 0) + work.doubts.length > 0;
 }
 
-/** Where a file of rules may differ from the commit's, or be missing. */
+/** Where a file of rules in the workspace may differ from that of the commit whose rules count, or be missing. */
 function rulesFiles({ index, diff }: BaseFiles, { altered, missing }: Comparison): Set<string> {
   const differing = [...altered, ...missing].map((position) => index.paths[position] as string);
   return new Set(

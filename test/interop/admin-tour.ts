@@ -105,6 +105,9 @@ export async function takeAdminTour(name: string, call: Call, served: Served, ma
   expect(await ask(`${admin}Sweep`, { dryRun: true })).toMatchObject({
     sweep: { dryRun: true, summary: expect.stringMatching(/^swept: \d+ sessions, \d+ worktrees, /) },
   });
+  expect(await ask(`${admin}GetUsage`, {})).toMatchObject({
+    hosts: expect.arrayContaining([expect.objectContaining({ host: own })]),
+  });
   expect(await askInVain(`${admin}DiscardSalvage`, { salvageId: "s999.1" })).toContain("salvage");
 
   const all = AdminService.methods.map((method) => admin + method.name);

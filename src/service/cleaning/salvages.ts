@@ -77,7 +77,7 @@ export class Salvages {
       const failure = asFailure(error);
       if (failure.reason === "SALVAGE_NOT_FOUND") throw salvageNotFound(salvageId);
       // the salvage is not at fault: the same call may well succeed later
-      if (failure.reason === "HOST_IO" || failure.reason === "DRAINING") throw failure;
+      if (["HOST_IO", "DISK_LOW", "DRAINING"].includes(failure.reason)) throw failure;
       log.error({ err: failure.cause ?? failure, salvage: salvageId }, "a salvage could not be restored");
       throw new Failure("SALVAGE_FAILED", `salvage ${salvageId} could not be restored: ${failure.message}`, {
         metadata: { salvage: salvageId },

@@ -3,59 +3,15 @@ import { execFile } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
-import { afterEach, beforeAll, expect, it } from "vitest";
-import { type Change, ChangeKind } from "../../gen/leasehold/v1/session_pb.js";
-import { AgentRunner } from "../support/agent-runner.js";
-import { type ServerProcess, useServers } from "../support/server.js";
+import { expect, it } from "vitest";
+import { ChangeKind } from "../../gen/leasehold/v1/session_pb.js";
+import { useAgents } from "../support/agent-site.js";
 import { until } from "../support/until.js";
-import { Upstream } from "../support/upstream.js";
 
-const servers = useServers();
-const runners: AgentRunner[] = [];
-let server: ServerProcess;
-let state: string;
-
-beforeAll(async () => {
-  server = await servers.start();
-  const root = await servers.directory();
-  state = join(root, "conversations");
-  const { url } = await Upstream.make(root, "demo");
-  await server.client.admin.registerRepository({ repository: { name: "demo", url } });
-});
-
-afterEach(async () => {
-  for (const runner of runners.splice(0)) if (runner.running) await runner.kill9();
-});
-
-function run(binding: string): AgentRunner {
-  const args = [
-    "--address",
-    server.address,
-    "--repository",
-    "demo",
-    "--binding",
-    binding,
-    "--ttl",
-    "5000",
-    "--grace",
-    "30000",
-  ];
-  const runner = new AgentRunner([...args, "--agent", "ada", "--agent", "bob"], { EXAMPLE_AGENT_STATE: state });
-  runners.push(runner);
-  return runner;
-}
-
-async function changesOf(sessionId: string): Promise<Change[]> {
-  const changes: Change[] = [];
-  for (;;) {
-    const afterSequence = changes.at(-1)?.sequence ?? 0n;
-    const page = await server.client.sessions.listChanges({ sessionId, afterSequence, pageSize: 1_000 });
-    if (page.changes.length === 0) return changes;
-    changes.push(...page.changes);
-  }
-}
+const site = useAgents();
 
 it("E3 two agents scan one workspace at once, and a runner killed while it records loses and repeats nothing", async () => {
+  const { server, run, changesOf } = site();
   const first = run("issue-18");
   const { sessionId } = await first.when({ type: "ready" });
   const make = (name: string, count: number) => `run seq ${count} | split -l 1 -a 4 -d - ${name}-`;
@@ -94,6 +50,7 @@ it("E3 two agents scan one workspace at once, and a runner killed while it recor
 }, 120_000);
 
 it("E3 the command line records too, and nothing of a scan outlives the files that it was about", async () => {
+  const { server } = site();
   const held = await server.client.acquire({ repository: "demo", waitMs: 30_000 });
   const { leaseId, leaseToken, path } = held;
   const { session } = await server.client.sessions.openSession({ leaseId, leaseToken });

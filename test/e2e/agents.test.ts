@@ -1,58 +1,14 @@
 /** Agents come back to their directory and their conversations, whatever was killed, and what they changed is recorded once. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeAll, expect, it } from "vitest";
-import { AgentState, type Change } from "../../gen/leasehold/v1/session_pb.js";
-import { AgentRunner } from "../support/agent-runner.js";
+import { expect, it } from "vitest";
+import { AgentState } from "../../gen/leasehold/v1/session_pb.js";
+import type { AgentRunner } from "../support/agent-runner.js";
+import { useAgents } from "../support/agent-site.js";
 import { isRunning } from "../support/processes.js";
-import { type ServerProcess, useServers } from "../support/server.js";
 import { until } from "../support/until.js";
-import { Upstream } from "../support/upstream.js";
 
-const servers = useServers();
-const runners: AgentRunner[] = [];
-let server: ServerProcess;
-let state: string;
-
-beforeAll(async () => {
-  server = await servers.start();
-  const root = await servers.directory();
-  state = join(root, "conversations");
-  const { url } = await Upstream.make(root, "demo");
-  await server.client.admin.registerRepository({ repository: { name: "demo", url } });
-});
-
-afterEach(async () => {
-  for (const runner of runners.splice(0)) if (runner.running) await runner.kill9();
-});
-
-function run(binding: string): AgentRunner {
-  const args = [
-    "--address",
-    server.address,
-    "--repository",
-    "demo",
-    "--binding",
-    binding,
-    "--ttl",
-    "5000",
-    "--grace",
-    "30000",
-  ];
-  const runner = new AgentRunner([...args, "--agent", "ada", "--agent", "bob"], { EXAMPLE_AGENT_STATE: state });
-  runners.push(runner);
-  return runner;
-}
-
-async function changesOf(sessionId: string): Promise<Change[]> {
-  const changes: Change[] = [];
-  for (;;) {
-    const afterSequence = changes.at(-1)?.sequence ?? 0n;
-    const page = await server.client.sessions.listChanges({ sessionId, afterSequence, pageSize: 1_000 });
-    if (page.changes.length === 0) return changes;
-    changes.push(...page.changes);
-  }
-}
+const site = useAgents();
 
 /** The process of an agent: the parent of a shell that it runs. */
 async function pidOf(runner: AgentRunner, agent: string): Promise<number> {
@@ -63,6 +19,7 @@ async function pidOf(runner: AgentRunner, agent: string): Promise<number> {
 }
 
 it("D2 E1 E5 two agents share a session, server and runner are killed, and both come back to path and conversation", async () => {
+  const { server, run, changesOf } = site();
   const first = run("issue-17");
   const { sessionId, path, conversations, reopened } = await first.when({ type: "ready" });
   expect(reopened).toBe(false);

@@ -6,10 +6,10 @@ import { beforeAll, expect, it } from "vitest";
 import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import { Disposition, WorkspaceSource } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import type { Sql } from "../../src/postgres/client.js";
+import { persist } from "../support/holders.js";
 import { expectSoundDisk, expectSoundStore, settled } from "../support/invariants.js";
-import { type Client, type Held, isPassing } from "../support/rpc-client.js";
+import type { Client, Held } from "../support/rpc-client.js";
 import { type ServerProcess, useServers } from "../support/server.js";
-import { until } from "../support/until.js";
 import { git, Upstream } from "../support/upstream.js";
 
 const patience = { timeout: 120_000 };
@@ -28,19 +28,6 @@ beforeAll(async () => {
   upstream = await Upstream.make(root, "parked");
   await client.admin.registerRepository({ repository: { name: "parked", url: upstream.url } });
 });
-
-/** As a holder does: the same call again until it is answered. */
-function persist<T>(what: string, call: () => Promise<T>): Promise<T> {
-  const once = async () => {
-    try {
-      return { answer: await call() };
-    } catch (error) {
-      if (!isPassing(error)) throw error;
-      return undefined;
-    }
-  };
-  return until(what, once, 60_000).then(({ answer }) => answer);
-}
 
 const comeBack = (requestId: string): Promise<Held> =>
   persist("the holder is back", () =>

@@ -2,54 +2,36 @@
  * The disk of the data directory is really full, or really read-only, while leases begin and end: errors say so, nothing
  * is lost, and once there is room again everything goes on without a restart.
  */
-import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { statfs } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import { type Lane, Stage, traces } from "../hostile/stage.js";
 import { belongingsOf, lost } from "../property/belongings.js";
+import { persist } from "../support/holders.js";
 import { type Held, readRefusal } from "../support/rpc-client.js";
 import { useServers } from "../support/server.js";
+import { canMount, SmallDisk } from "../support/small-disk.js";
 import { until } from "../support/until.js";
-import { again, work } from "./recovery.js";
+import { diskFaults, work } from "./recovery.js";
 
-/** A small file system of its own, which root alone can mount. */
-const canMount = (() => {
-  const probe = "/tmp/leasehold-mount-probe";
-  try {
-    mkdirSync(probe, { recursive: true });
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", probe], { stdio: "ignore" });
-    execFileSync("umount", [probe]);
-    return true;
-  } catch {
-    process.stdout.write("skipped: no file system can be mounted here, so none can be full\n");
-    return false;
-  } finally {
-    rmSync(probe, { recursive: true, force: true });
-  }
-})();
-
-describe.skipIf(!canMount)("a disk", () => {
+describe.skipIf(!canMount())("a disk", () => {
   const servers = useServers();
   let stage: Stage;
-  let disk: string;
+  let disk: SmallDisk;
   let lane: Lane;
   let held: Held;
 
   servers.atEnd(async () => {
     await stage?.server.kill9();
-    // workers die with their server, and hold the file system until then
-    if (disk) await until("the disk is free", () => succeeds("umount", disk));
+    await disk?.unmount();
   });
   beforeAll(async () => {
     const root = await servers.directory();
-    disk = join(root, "disk");
-    mkdirSync(disk);
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=48m", "tmpfs", disk]);
+    disk = new SmallDisk(join(root, "disk"), "48m");
     const databaseUrl = await servers.database();
-    stage = await Stage.open(servers, 1, { root, databaseUrl, dataDir: join(disk, "data") });
+    stage = await Stage.open(servers, 1, { root, databaseUrl, dataDir: join(disk.path, "data") });
   }, 180_000);
   afterAll(() => stage?.close());
 
@@ -61,26 +43,20 @@ describe.skipIf(!canMount)("a disk", () => {
   });
 
   const faults = [
-    ["full", fill, empty],
+    ["full", () => disk.fill(), () => disk.empty()],
     ["read-only", () => remount("ro"), () => remount("rw")],
   ] as const;
-
-  async function fill(): Promise<void> {
-    const { bavail, bsize } = await statfs(disk);
-    // not even a directory fits
-    writeFileSync(join(disk, "ballast"), Buffer.alloc(bavail * bsize));
-  }
-
-  function empty(): void {
-    rmSync(join(disk, "ballast"));
-  }
 
   /** Idle workers keep files of earlier workspaces open that are gone, which stands against it: they are replaced. */
   async function remount(how: "ro" | "rw"): Promise<void> {
     await until(`the disk is ${how}`, () => {
-      if (succeeds("mount", "-o", `remount,${how}`, disk)) return true;
-      succeeds("pkill", "-KILL", "--parent", String(stage.server.pid), "--full", "git/worker/main.js");
-      return false;
+      try {
+        disk.remount(how);
+        return true;
+      } catch {
+        spawnSync("pkill", ["-KILL", "--parent", String(stage.server.pid), "--full", "git/worker/main.js"]);
+        return false;
+      }
     });
   }
 
@@ -136,7 +112,11 @@ describe.skipIf(!canMount)("a disk", () => {
         await client.release(outcome.value);
       }
       await end();
-      const second = await again("a workspace is made", () => client.acquire({ ...request, waitMs: 20_000 }));
+      const second = await persist(
+        "a workspace is made",
+        () => client.acquire({ ...request, waitMs: 20_000 }),
+        diskFaults,
+      );
       for (const one of [first, second]) await client.release(one, { waitForClean: true });
       await client.admin.removeRepository({ name: "another", force: true });
     }, 90_000);
@@ -158,12 +138,3 @@ describe.skipIf(!canMount)("a disk", () => {
     expect(await stage.damage()).toEqual([]);
   }
 });
-
-function succeeds(command: string, ...args: readonly string[]): boolean {
-  try {
-    execFileSync(command, args, { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -6,8 +6,9 @@ import type { Salvage } from "../../gen/leasehold/v1/salvage_pb.js";
 import { type Workspace, WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import { type Lane, type Stage, traces } from "../hostile/stage.js";
 import { type Belongings, belongingsOf, lost } from "../property/belongings.js";
+import { persist } from "../support/holders.js";
 import { expectSoundStore, settled } from "../support/invariants.js";
-import { type Held, isPassing, readRefusal } from "../support/rpc-client.js";
+import type { Held } from "../support/rpc-client.js";
 import { until } from "../support/until.js";
 import type { Action, Failpoints } from "./failpoints.js";
 
@@ -19,27 +20,8 @@ echo "$TAG 3" > staged.txt; git add staged.txt; echo "$TAG 4" >> src/main.txt; r
 mkdir -p deep/er; echo "$TAG 5" > deep/er/file; echo x > x.log; git init -q nested; echo "$TAG 6" > nested/n
 `;
 
-/** As `persist` of the traffic: makes a call again while what refuses it is passing. */
-export function again<T>(
-  what: string,
-  call: () => Promise<T>,
-  mayBe: readonly string[] = ["INTERNAL", "HOST_IO", "DISK_LOW"],
-  limitMs = 180_000,
-): Promise<T> {
-  return until(
-    what,
-    async () => {
-      try {
-        return { answer: await call() };
-      } catch (error) {
-        // a worker's death, or its disk's, is an error of its call, which may be made again
-        if (!isPassing(error) && !mayBe.includes(readRefusal(error).reason)) throw error;
-        return undefined;
-      }
-    },
-    limitMs,
-  ).then(({ answer }) => answer);
-}
+/** A worker's death, or its disk's, is an error of its call, which may be made again. */
+export const diskFaults = ["HOST_IO", "DISK_LOW"] as const;
 
 export class Trial {
   readonly stage: Stage;
@@ -195,8 +177,8 @@ export class Trial {
   #restore({ name }: Lane, { salvageId }: Salvage, why: string, action: Action): Promise<Held> {
     const requestId = `restore ${salvageId} ${why}`.slice(0, 100);
     const request = { repository: name, restoreSalvageId: salvageId, requestId, ttlMs: 600_000, waitMs: 30_000 };
-    const mayBe = action.startsWith("kill") ? ["INTERNAL", "SALVAGE_FAILED"] : ["HOST_IO", "DISK_LOW"];
-    return again("the salvage is restored", () => this.stage.client.acquire(request, undefined, 60_000), mayBe);
+    const also = action.startsWith("kill") ? ["INTERNAL", "SALVAGE_FAILED"] : diskFaults;
+    return persist("the salvage is restored", () => this.stage.client.acquire(request, undefined, 60_000), also);
   }
 
   async #restart(): Promise<void> {

@@ -1,4 +1,3 @@
-import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
@@ -7,6 +6,7 @@ import type { Failure } from "../../src/domain/failure.js";
 import type { UpstreamCredential } from "../../src/ports/git-engine.js";
 import { GitHttpServer } from "../support/git-http-server.js";
 import { git, UpstreamRepository } from "../support/repositories.js";
+import { canMount, SmallDisk } from "../support/small-disk.js";
 import { Bench } from "./support.js";
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
@@ -183,37 +183,37 @@ describe("G12 an upstream that accepts and stays silent", () => {
   });
 });
 
-/** A file system of 4 MB, or undefined where this user may not mount one. */
-function smallDisk(): string | undefined {
-  const path = bench.at("small");
-  mkdirSync(path);
-  return spawnSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", path]).status === 0 ? path : undefined;
-}
+test.skipIf(!canMount())(
+  "B3 a full disk is told as DISK_LOW and one that cannot be written as HOST_IO, and the same call works when there is room",
+  async () => {
+    const disk = new SmallDisk(bench.at("small"), "4m");
+    try {
+      const big = new UpstreamRepository(bench.at("big"));
+      big.commit("big", { big: new Uint8Array(6_000_000).map(() => Math.random() * 256) });
+      const request = {
+        path: join(disk.path, "m.git"),
+        staging: join(disk.path, "staging"),
+        url: big.path,
+        deadlineMs: 20_000,
+      };
+      expect(await failure(bench.engine.cloneMirror(request))).toMatchObject({ reason: "DISK_LOW" });
 
-test("B3 a full disk is told as DISK_LOW and one that cannot be written as HOST_IO, and the same call works when there is room", async (context) => {
-  const disk = smallDisk();
-  if (!disk) return context.skip("needs the right to mount a tmpfs");
-  try {
-    const big = new UpstreamRepository(bench.at("big"));
-    big.commit("big", { big: new Uint8Array(6_000_000).map(() => Math.random() * 256) });
-    const request = { path: join(disk, "m.git"), staging: join(disk, "staging"), url: big.path, deadlineMs: 20_000 };
-    expect(await failure(bench.engine.cloneMirror(request))).toMatchObject({ reason: "DISK_LOW" });
-
-    const mirror = await bench.mirror(big.path, "big");
-    const target = { ...(await bench.engine.resolve(mirror, "")), tracking: true };
-    const [path, trustedIndex] = [join(disk, "w"), join(disk, "i")];
-    const workspace = { mirror, path, trustedIndex, origin: big.path, target };
-    expect(await failure(bench.engine.prepareWorkspace(workspace))).toMatchObject({ reason: "DISK_LOW" });
-    execFileSync("mount", ["-o", "remount,size=64m", disk]);
-    await bench.engine.prepareWorkspace(workspace);
-    expect(git(path, "status", "--porcelain")).toBe("");
-    execFileSync("mount", ["-o", "remount,ro", disk]);
-    const moved = { ...workspace, from: target.commit };
-    expect(await failure(bench.engine.prepareWorkspace(moved))).toMatchObject({ reason: "HOST_IO" });
-  } finally {
-    execFileSync("umount", ["-l", disk]);
-  }
-});
+      const mirror = await bench.mirror(big.path, "big");
+      const target = { ...(await bench.engine.resolve(mirror, "")), tracking: true };
+      const [path, trustedIndex] = [join(disk.path, "w"), join(disk.path, "i")];
+      const workspace = { mirror, path, trustedIndex, origin: big.path, target };
+      expect(await failure(bench.engine.prepareWorkspace(workspace))).toMatchObject({ reason: "DISK_LOW" });
+      disk.remount("size=64m");
+      await bench.engine.prepareWorkspace(workspace);
+      expect(git(path, "status", "--porcelain")).toBe("");
+      disk.remount("ro");
+      const moved = { ...workspace, from: target.commit };
+      expect(await failure(bench.engine.prepareWorkspace(moved))).toMatchObject({ reason: "HOST_IO" });
+    } finally {
+      disk.detach();
+    }
+  },
+);
 
 test("B3 a mirror that is gone is no fault of the caller", async () => {
   expect(await failure(bench.engine.resolve(bench.at("no.git"), "main"))).toMatchObject({ code: "INTERNAL" });

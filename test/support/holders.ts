@@ -107,14 +107,15 @@ export class Traffic {
   }
 }
 
-/** Makes the call again while what refuses it is passing. */
-export async function persist<T>(what: string, call: () => Promise<T>): Promise<T> {
+/** Makes the call again while what refuses it is passing; `also`: reasons that are passing in this test. */
+export async function persist<T>(what: string, call: () => Promise<T>, also: readonly string[] = []): Promise<T> {
   const end = performance.now() + retryLimitMs;
   for (;;) {
     try {
       return await call();
     } catch (error) {
-      if (!isPassing(error) || performance.now() > end) throw new Error(`${what} failed`, { cause: error });
+      const passes = isPassing(error) || also.includes(readRefusal(error).reason);
+      if (!passes || performance.now() > end) throw new Error(`${what} failed`, { cause: error });
       await sleep(retryPauseMs);
     }
   }

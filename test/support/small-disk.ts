@@ -86,8 +86,18 @@ export class SmallDisk {
     }
   }
 
+  /** `options`: as mount takes them, such as `ro` or `size=64m`. Fails where something stands against it. */
+  remount(options: string): void {
+    execFileSync("mount", ["-o", `remount,${options}`, this.path], { stdio: "ignore" });
+  }
+
   empty(name = "ballast"): void {
     rmSync(join(this.path, name), { force: true });
+  }
+
+  /** Takes it away at once; the kernel lets it go when its last file is closed. */
+  detach(): void {
+    execFileSync("umount", ["-l", this.path]);
   }
 
   /** Workers hold it until they have died with their server. */

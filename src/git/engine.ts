@@ -37,7 +37,7 @@ export interface Timeouts {
   readonly questionMs: number;
   /** `checkMirror`, `prepareWorkspace`, `cleanWorkspace`, `discardWorkspace`: default 15 minutes. */
   readonly filesMs: number;
-  /** `emptyTrash`, `measure`: default 1 hour. */
+  /** `emptyTrash`, `measure`, `maintainMirror`: default 1 hour. */
   readonly trashMs: number;
 }
 
@@ -51,9 +51,9 @@ export interface GitEngineOptions {
   readonly holder?: { readonly uid: number; readonly gid: number };
 }
 
-/** How long maintenance waits for a moment in which nobody reads a mirror. */
+/** How long maintenance waits for a moment in which nobody reads a mirror; longer for what took more work. */
 const tryEveryMs = 100;
-const mostTries = 100;
+const momentMs = { merged: 10_000, rewritten: 10 * 60_000 };
 
 type ReadingName =
   | "prepareWorkspace"
@@ -216,17 +216,26 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     survey: surveyDirectories,
     clearStaging: (staging) => removeForeign(staging, instance),
 
-    async maintainMirror(path) {
-      const merged = await readers.share(path, () => run(behind, "mergePacks", path, { deadlineMs: timeouts.filesMs }));
-      if (!merged) return 0;
-      for (let tries = 0; !readers.isFree(path); tries++) {
-        // what was merged is thrown away with the next attempt
-        if (tries >= mostTries) return 0;
+    async maintainMirror(request) {
+      const { path } = request;
+      const call = { deadlineMs: timeouts.trashMs };
+      const made = await readers.share(path, () => run(behind, "makePack", request, call));
+      const nothing = { packs: 0, rewritten: false };
+      if (!made) return nothing;
+      const rewritten = made.refs !== "";
+      const lastMs = performance.now() + (rewritten ? momentMs.rewritten : momentMs.merged);
+      while (!readers.isFree(path)) {
+        // what was made is thrown away with the next attempt
+        if (performance.now() > lastMs) return nothing;
         await sleep(tryEveryMs);
       }
-      const job = { mirror: path, merged };
-      const swap = (): Promise<boolean> => run(local, "swapPacks", job, { deadlineMs: timeouts.questionMs });
-      return (await readers.alone(path, swap)) ? merged.replaced.length : 0;
+      const isSwapped = await readers.alone(path, async () => {
+        const swapped = await run(local, "swapPacks", { mirror: path, made }, { deadlineMs: timeouts.questionMs });
+        // who has the old packs in memory would believe that what was left out is there
+        if (swapped && rewritten) forgetMirrors();
+        return swapped;
+      });
+      return isSwapped ? { packs: made.replaced.length, rewritten } : nothing;
     },
 
     measure: (request) => run(behind, "measure", request, { deadlineMs: timeouts.trashMs }),

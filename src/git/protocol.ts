@@ -11,7 +11,7 @@ import type { MirrorProgress } from "../domain/repository.js";
 import type { Straggler } from "../domain/straggler.js";
 import type { CommitContents } from "../domain/submodule.js";
 import type { Verification } from "../domain/verification.js";
-import type { MeasureRequest } from "../ports/background-files.js";
+import type { MaintainMirrorRequest, MeasureRequest } from "../ports/background-files.js";
 import type {
   DropDependenciesRequest,
   KeepDependenciesRequest,
@@ -117,8 +117,8 @@ export interface Operations {
   sweepDependencies(job: SweepDependenciesRequest): Promise<number>;
   dropDependencies(job: DropDependenciesRequest): Promise<string>;
   removeDependencies(job: RemoveDependenciesJob): Promise<void>;
-  mergePacks(mirror: string): Promise<MergedPacks | undefined>;
-  swapPacks(job: { readonly mirror: string; readonly merged: MergedPacks }): Promise<boolean>;
+  makePack(job: MaintainMirrorRequest): Promise<MadePack | undefined>;
+  swapPacks(job: { readonly mirror: string; readonly made: MadePack }): Promise<boolean>;
   measure(job: MeasureRequest): Promise<number>;
   emptyTrash(trash: string): Promise<void>;
 }
@@ -128,9 +128,14 @@ export type JobOf<Name extends OperationName> = Parameters<Operations[Name]>[0];
 export type AnswerOf<Name extends OperationName> = Awaited<ReturnType<Operations[Name]>>;
 
 /** A pack that was made of others and waits to take their place. Names without endings. */
-export interface MergedPacks {
+export interface MadePack {
   readonly name: string;
   readonly replaced: readonly string[];
+  /**
+   * A digest of the mirror's references: the pack has what these need and not all that the others had, and may take their
+   * place only while they and the packs are the same. Empty: it has all that was in those that it replaces.
+   */
+  readonly refs: string;
 }
 
 /** Server to worker. */

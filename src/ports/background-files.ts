@@ -11,12 +11,29 @@ export interface MeasureRequest {
   readonly holders: boolean;
 }
 
+export interface MaintainMirrorRequest {
+  readonly path: string;
+  /** Whether what no reference of the mirror reaches may be left out. */
+  readonly prune: boolean;
+  /** Commits that are needed although no reference may reach them. What is not there is passed over. */
+  readonly keep: readonly string[];
+  /** What may be taken on the disk for a moment. */
+  readonly roomBytes: number;
+}
+
+export interface Maintained {
+  readonly packs: number;
+  /** Whether all was made anew, without what nothing needs. */
+  readonly rewritten: boolean;
+}
+
 export interface BackgroundFiles {
   /** Bytes that a directory takes by its blocks; 0 if there is none. Takes its time, so as not to be in anybody's way. */
   measure(request: MeasureRequest): Promise<number>;
   /**
-   * Merges the small packs that fetches have left in a mirror, where there are many. Never while a workspace is being made
-   * of it or anything else reads it: then it is put off. Answers how many packs were replaced.
+   * Merges the small packs that fetches have left in a mirror, or makes all anew as one pack without what nothing needs, where
+   * that is worth it. Never while a workspace is being made of it or anything else reads it: then it is put off. Answers how
+   * many packs were replaced.
    */
-  maintainMirror(path: string): Promise<number>;
+  maintainMirror(request: MaintainMirrorRequest): Promise<Maintained>;
 }

@@ -20,6 +20,8 @@ export interface UsageStore {
   storePlace(place: PlaceSize): Promise<void>;
   /** Names of repositories that have a mirror, and salvages, on the owned host. Sizes of others are forgotten. */
   places(): Promise<{ readonly mirrors: readonly string[]; readonly salvages: readonly string[] }>;
+  /** Commits that a repository's workspaces, leases and salvages on the owned host are at or began at. */
+  commits(repository: string): Promise<readonly string[]>;
   /** What a workspace of each repository takes on the owned host, by the repository's id: the largest idle one, else the smallest of all, else the mirror. */
   largest(): Promise<ReadonlyMap<number, number>>;
   /** Gives workspaces of the owned host to be removed, until their sizes add up; idle ones that min_idle does not keep, or parked ones. */

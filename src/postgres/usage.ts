@@ -93,6 +93,24 @@ export class PostgresUsage implements UsageStore {
     return { mirrors: named("MIRROR"), salvages: named("SALVAGES") };
   }
 
+  async commits(repository: string): Promise<readonly string[]> {
+    const host = this.#identity.hostId;
+    const rows = await run(
+      () => this.#sql<{ id: string }[]>`
+        with own as (
+          select w.* from workspaces w join repositories r on r.id = w.repository_id
+           where r.name = ${repository} and w.host_id = ${host} and w.state <> 'RETIRED'
+        )
+        select id from (
+          select commit_id as id from own
+          union select l.commit_id from leases l join own on own.id = l.workspace_id where l.end_time is null
+          union select l.resolved_commit from leases l join own on own.id = l.workspace_id where l.end_time is null
+          union select base_commit from salvages where salvages.repository = ${repository} and host_id = ${host}
+        ) commits where id <> ''`,
+    );
+    return rows.map(({ id }) => id);
+  }
+
   async largest(): Promise<ReadonlyMap<number, number>> {
     const rows = await run(
       () => this.#sql<{ id: number; bytes: string | null }[]>`

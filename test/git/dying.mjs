@@ -1,5 +1,5 @@
 /**
- * Does one operation on kept paths and dies by SIGKILL right before its n-th change of the disk (from 0).
+ * Does one operation and dies by SIGKILL right before its n-th change of the disk (from 0).
  * Arguments: the module's URL, the operation, its request as JSON, n.
  */
 import fs from "node:fs";

@@ -1,17 +1,12 @@
 /** Kept files survive a kill at every change of the disk, in one place each. */
-import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { dieAt } from "./dying.js";
 import { KeptBench, type KeptWorkspace, placesOf } from "./kept-site.js";
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 });
 
-const module = pathToFileURL(
-  fileURLToPath(new URL("../../dist/src/git/worker/dependencies/kept-paths.js", import.meta.url)),
-).href;
-const dying = fileURLToPath(new URL("./dying.mjs", import.meta.url));
 const paths = [".venv", "node_modules"];
 const files = { "node_modules/x.js": "x", ".venv/y.py": "y" };
 
@@ -22,11 +17,8 @@ beforeEach(async () => {
 afterEach(() => bench.close());
 
 /** Whether it was killed before it was done. */
-function dieAt(operation: string, request: unknown, step: number): boolean {
-  const args = [dying, module, operation, JSON.stringify(request), String(step)];
-  const { signal, status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
-  if (signal !== "SIGKILL" && status !== 0) throw new Error(stderr);
-  return signal === "SIGKILL";
+function dies(operation: string, request: unknown, step: number): boolean {
+  return dieAt("dependencies/kept-paths", operation, request, step) === undefined;
 }
 
 async function installed(): Promise<{ workspace: KeptWorkspace; inodes: number[] }> {
@@ -49,7 +41,7 @@ test("A7 B2 killed at any change while keeping, each file is in one place, and t
   let kills = 0;
   for (let step = 0; ; step++) {
     const { workspace, inodes } = await installed();
-    const killed = dieAt("keepDependencies", workspace.keepRequest(paths), step);
+    const killed = dies("keepDependencies", workspace.keepRequest(paths), step);
     for (const place of whereabouts(inodes)) expect(["workspaces", "dependencies"]).toContain(place);
     // nobody gets what is half moved
     const other = await bench.workspace();
@@ -72,7 +64,7 @@ test("A7 B2 killed at any change while placing, each file is in one place, and n
     const { workspace: giving, inodes } = await installed();
     await giving.keep(paths);
     const taking = await bench.workspace();
-    const killed = dieAt("placeDependencies", taking.placeRequest(paths), step);
+    const killed = dies("placeDependencies", taking.placeRequest(paths), step);
     for (const place of whereabouts(inodes)) expect(["workspaces", "dependencies", "trash"]).toContain(place);
     const second = await bench.workspace();
     const { state } = await second.place(paths);
@@ -100,10 +92,7 @@ test("A7 B2 what is half moved goes to the trash, unless its lease's cleaning go
   const { workspace, inodes } = await installed();
   const request = workspace.keepRequest(paths);
   let step = 0;
-  while (
-    dieAt("keepDependencies", request, step) &&
-    !existsSync(join(bench.store, workspace.leaseId, "files", ".venv"))
-  )
+  while (dies("keepDependencies", request, step) && !existsSync(join(bench.store, workspace.leaseId, "files", ".venv")))
     step++;
   const { engine, trash } = bench.bench;
   const sweep = (pending: readonly string[]) =>

@@ -1,10 +1,9 @@
 /** Merging the packs that fetches leave in a mirror: nothing of it is lost, and nobody who has or makes a clone notices. */
-import { spawnSync } from "node:child_process";
 import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { git, UpstreamRepository } from "../support/repositories.js";
+import { dieAt, never } from "./dying.js";
 import { Bench, Site } from "./support.js";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
@@ -32,6 +31,12 @@ beforeEach(async () => {
   }
 });
 
+/** Answers how many packs were replaced. */
+async function maintain(): Promise<number> {
+  const { packs } = await bench.engine.maintainMirror({ path: mirror, prune: false, keep: [], roomBytes: 0 });
+  return packs;
+}
+
 function lines(round: number): string {
   return Array.from({ length: 2_000 }, (_, at) => `line ${at} ${at % 97 === round ? round : ""}\n`).join("");
 }
@@ -53,7 +58,7 @@ test("G7 the small packs of many fetches become one, with the same objects, by g
   const before = objects();
   const bytes = packs().reduce((sum, name) => sum + readFileSync(join(mirror, "objects/pack", name)).length, 0);
   expect(packs().length).toBeGreaterThan(6);
-  const replaced = await bench.engine.maintainMirror(mirror);
+  const replaced = await maintain();
   expect(replaced).toBeGreaterThan(6);
   expect(packs().length).toBeLessThan(4);
   expect(objects()).toBe(before);
@@ -63,7 +68,7 @@ test("G7 the small packs of many fetches become one, with the same objects, by g
   expect(after).toBeLessThanOrEqual(bytes);
   expect(existsSync(join(mirror, "leasehold-merge"))).toBe(false);
   expect(await bench.engine.checkMirror(mirror)).toBe(true);
-  expect(await bench.engine.maintainMirror(mirror)).toBe(0);
+  expect(await maintain()).toBe(0);
   const commit = upstream.commit("after", { "large.txt": lines(50) });
   await bench.fetch(mirror, upstream.path);
   expect((await bench.engine.resolve(mirror, "")).commit).toBe(commit);
@@ -73,7 +78,7 @@ test("G7 the small packs of many fetches become one, with the same objects, by g
 test("G7 a workspace that was made before is still what a fresh clone would be, also looked at deeply, and one is made after", async () => {
   const before = new Site(bench, mirror, upstream.path, "w1");
   const target = await before.prepare("", { objectStorage: "LINK" });
-  expect(await bench.engine.maintainMirror(mirror)).toBeGreaterThan(6);
+  expect(await maintain()).toBeGreaterThan(6);
   for (const deep of [false, true]) {
     expect(await before.verify(target, { deep, objectStorage: "LINK" })).toMatchObject({ kind: "pristine" });
   }
@@ -100,7 +105,7 @@ test("B3 G7 nothing is merged of a mirror in whose packs somebody has written", 
   chmodSync(linked, 0o644);
   writeFileSync(linked, bytes);
   const before = packs();
-  expect(await bench.engine.maintainMirror(mirror)).toBe(0);
+  expect(await maintain()).toBe(0);
   expect(packs()).toEqual(before);
   expect(await bench.engine.checkMirror(mirror)).toBe(false);
 });
@@ -116,25 +121,13 @@ test("B3 G7 damage that keeps size, permissions and time is not given another ch
   utimesSync(path, atime, mtime);
   chmodSync(path, 0o444);
   const before = packs();
-  expect(await bench.engine.maintainMirror(mirror)).toBe(0);
+  expect(await maintain()).toBe(0);
   expect(packs()).toEqual(before);
 });
 
 test("G7 killed at any change of the disk there is more than is needed and never less, and the next attempt tidies up", async () => {
   const template = mirror;
   const before = objects();
-  const module = pathToFileURL(
-    fileURLToPath(new URL("../../dist/src/git/worker/objects/pack-merge.js", import.meta.url)),
-  ).href;
-  const dying = fileURLToPath(new URL("./dying.mjs", import.meta.url));
-  /** Answers what the operation said, or undefined if it was killed before that. */
-  const dieAt = (operation: string, request: unknown, step: number): string | undefined => {
-    const args = [dying, module, operation, JSON.stringify(request), String(step)];
-    const { signal, status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
-    if (signal !== "SIGKILL" && status !== 0) throw new Error(stderr);
-    return signal === "SIGKILL" ? undefined : stdout;
-  };
-  const never = 1_000_000;
   let kills = 0;
   for (const [operation, stride] of [
     ["mergePacks", 25],
@@ -145,14 +138,15 @@ test("G7 killed at any change of the disk there is more than is needed and never
       cpSync(template, mirror, { recursive: true, preserveTimestamps: true });
       let request: unknown = mirror;
       if (operation === "swapPacks") {
-        request = { mirror, merged: JSON.parse(dieAt("mergePacks", mirror, never) ?? "") };
+        request = { mirror, made: JSON.parse(dieAt("mirror/pack-merge", "mergePacks", mirror, never) ?? "") };
       }
-      const isDone = dieAt(operation, request, step) !== undefined;
+      const module = operation === "mergePacks" ? "mirror/pack-merge" : "mirror/pack-swap";
+      const isDone = dieAt(module, operation, request, step) !== undefined;
       expect(objects()).toBe(before);
       expect(git(mirror, "fsck", "--full", "--strict")).toBe("");
       expect(await bench.engine.checkMirror(mirror)).toBe(true);
       await bench.fetch(mirror, upstream.path);
-      await bench.engine.maintainMirror(mirror);
+      await maintain();
       expect(packs().filter((name) => existsSync(indexOf(name))).length).toBeLessThan(8);
       expect(existsSync(join(mirror, "leasehold-merge"))).toBe(false);
       expect(objects()).toBe(before);
@@ -166,7 +160,7 @@ test("G7 killed at any change of the disk there is more than is needed and never
 test("G7 clones that are made meanwhile are whole", async () => {
   const sites = Array.from({ length: 6 }, (_, at) => new Site(bench, mirror, upstream.path, `w1${at}`));
   const [replaced, ...targets] = await Promise.all([
-    bench.engine.maintainMirror(mirror),
+    maintain(),
     ...sites.map((site) => site.prepare("", { objectStorage: "LINK" })),
   ]);
   expect(replaced).toBeGreaterThan(6);

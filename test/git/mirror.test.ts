@@ -52,6 +52,23 @@ describe("A1 a mirror is made", () => {
     expect(readdirSync(bench.at("staging"))).toEqual([]);
   });
 
+  test("A1 and fetched again from this host, though there are references to trees and blobs", async () => {
+    const upstream = newUpstream();
+    const first = upstream.commit("one", { "f.txt": "one\n" });
+    upstream.git("tag", "tree", `${first}^{tree}`);
+    upstream.git("tag", "-a", "-m", "x", "blob", `${first}:f.txt`);
+    const mirror = await mirrorOf(upstream);
+    for (const url of [upstream.path, `file://${upstream.path}`]) {
+      upstream.commit(url, { "f.txt": `${url}\n` });
+      upstream.git("tag", "-f", "-a", "-m", "x", "tree", "HEAD^{tree}");
+      await bench.fetch(mirror, url);
+      expect(refs(mirror)).toBe(refs(upstream.path));
+      expect(git(mirror, "fsck", "--full", "--no-dangling")).toBe("");
+      expect(await bench.engine.checkMirror(mirror)).toBe(true);
+      expect(readdirSync(mirror).filter((name) => name.startsWith("leasehold-fetch"))).toEqual([]);
+    }
+  });
+
   test("A1 with progress", async () => {
     const upstream = newUpstream();
     for (let index = 0; index < 5; index++) upstream.commit(`c${index}`);

@@ -22,10 +22,12 @@ import { emptyTrash } from "./files/trash.js";
 import { cloneMirror, fetchMirror } from "./mirror/mirror.js";
 import { inspectMirror } from "./mirror/mirror-check.js";
 import { damagedObjects } from "./mirror/mirror-record.js";
+import { mergePacks } from "./mirror/pack-merge.js";
+import { rewritePacks } from "./mirror/pack-rewrite.js";
+import { swapPacks } from "./mirror/pack-swap.js";
 import { resolveRevision } from "./mirror/resolve.js";
 import { fetchLfs } from "./modules/lfs-fetch.js";
 import { examineCommit } from "./objects/commit-contents.js";
-import { mergePacks, swapPacks } from "./objects/pack-merge.js";
 import { restoreSalvage } from "./salvage/restore.js";
 import { salvageWork } from "./salvage/salvage.js";
 import { discardSalvage } from "./salvage/salvage-repository.js";
@@ -59,7 +61,7 @@ const operations: Operations = {
   sweepDependencies,
   dropDependencies,
   removeDependencies,
-  mergePacks,
+  makePack: async (request) => (request.prune ? await rewritePacks(request) : undefined) ?? mergePacks(request.path),
   swapPacks,
   measure,
   emptyTrash: async (trash) => emptyTrash(trash),

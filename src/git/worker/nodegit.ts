@@ -87,6 +87,18 @@ export interface Remote {
   disconnect(): Promise<void>;
 }
 
+export interface Revwalk {
+  /** References that lead to no commit are passed over. */
+  pushGlob(glob: string): unknown;
+}
+
+/** Writes nothing in nodegit: there is no function for that. */
+export interface Packbuilder {
+  insertWalk(walk: Revwalk): Promise<unknown>;
+  insertRecur(id: Oid, name: string): Promise<unknown>;
+  objectCount(): number;
+}
+
 export interface CheckoutOptions {
   checkoutStrategy: number;
   disableFilters?: number;
@@ -126,6 +138,10 @@ interface NodeGit {
     reachableFromAny(repository: Repository, commit: Oid, tips: Oid[]): Promise<boolean | number>;
   };
   Attr: { get(repository: Repository, flags: number, path: string, name: string): Promise<string> | string };
+  Packbuilder: {
+    create(repository: Repository): Promise<Packbuilder>;
+  };
+  Revwalk: { create(repository: Repository): Revwalk };
   Oid: { fromString(hex: string): Oid };
   Libgit2: { opts(option: number, value: number): unknown };
 }

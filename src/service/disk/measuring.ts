@@ -72,12 +72,19 @@ export class Measuring {
 
   /** Not while the disk is low: for a moment it takes more. */
   async #maintain(repository: string, path: string): Promise<void> {
-    const { git, disk, log } = this.#deps;
+    const { git, disk, usage, log } = this.#deps;
     if (disk.low) return;
-    const packs = await git
-      .maintainMirror(path)
-      .catch((error) => log.warn({ err: error, repository }, "no maintenance"));
-    if (packs) log.info({ repository, packs }, "small packs of the mirror were merged into one");
+    try {
+      const keep = await usage.commits(repository);
+      const roomBytes = disk.room.freeBytes - disk.room.lowBytes;
+      const { packs, rewritten } = await git.maintainMirror({ path, prune: true, keep, roomBytes });
+      const done = rewritten
+        ? "the mirror was made anew as one pack"
+        : "small packs of the mirror were merged into one";
+      if (packs > 0) log.info({ repository, packs }, done);
+    } catch (error) {
+      log.warn({ err: error, repository }, "no maintenance of the mirror");
+    }
   }
 
   async #duePlaces(): Promise<readonly Place[]> {

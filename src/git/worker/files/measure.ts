@@ -8,11 +8,11 @@
  * 3. No symlink is followed, no other file system entered, nothing opened but directories. What cannot be read, or goes
  *    meanwhile, counts nothing.
  */
-import { constants, setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MeasureRequest } from "../../../ports/background-files.js";
 import { asHolder, asServer } from "./holder.js";
 import { Inside } from "./inside.js";
+import { lowerPriority } from "./low-priority.js";
 
 /** In ms. */
 const spell = 10;
@@ -75,13 +75,4 @@ function attempt<T>(work: () => T): T | undefined {
   } catch {
     return undefined;
   }
-}
-
-let isLowered = false;
-
-/** For as long as this process lives: it is of a lane of its own. */
-function lowerPriority(): void {
-  if (isLowered) return;
-  isLowered = true;
-  attempt(() => setPriority(0, constants.priority.PRIORITY_LOW));
 }

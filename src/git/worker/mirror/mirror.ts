@@ -23,15 +23,20 @@ import type { MirrorProgress } from "../../../domain/repository.js";
 import type { MirrorRefs } from "../../../ports/git-engine.js";
 import type { CloneMirrorJob, FetchMirrorJob } from "../../protocol.js";
 import { syncDirectory } from "../files/replace-file.js";
-import { enableFsync, git, type Repository, withRepository } from "../nodegit.js";
+import { removeTree } from "../files/trash.js";
+import { enableFsync, findObject, git, objectType, type Repository, withRepository } from "../nodegit.js";
 import { checkTips, peel } from "./mirror-check.js";
+import { packDirectory } from "./mirror-packs.js";
 import { recordObjects } from "./mirror-record.js";
+import { makeView, takePacks } from "./mirror-view.js";
 import { describeRefs, isObjectId, isRefName, type Ref, type RefTable, readRefs, writeMirrorRefs } from "./refs.js";
 import { type Advertisement, type Connection, upstreamConfiguration, withUpstream } from "./upstream.js";
 
 /** Where HEAD of an upstream that is detached at a commit outside all branches is kept. */
 const detachedHeadRef = "refs/leasehold/upstream-head";
 const followed = ["refs/heads/", "refs/tags/"] as const;
+/** In a mirror, for a fetch. */
+const viewName = "leasehold-fetch";
 /** HEAD's branch where an empty upstream does not tell it. */
 const unbornBranch = "refs/heads/main";
 
@@ -59,27 +64,59 @@ export async function cloneMirror(
 }
 
 export async function fetchMirror(job: FetchMirrorJob): Promise<MirrorRefs> {
+  const { path, url, extraRefs } = job;
   enableFsync();
-  removeLeftovers(job.path);
-  const refs = await withRepository(job.path, (repository) =>
-    withUpstream(
-      repository,
-      job,
-      () => {},
-      async (connection) => describeRefs(await update(repository, job.path, job.url, connection, job.extraRefs)),
-    ),
-  );
-  recordObjects(job.path);
-  return refs;
+  removeLeftovers(path);
+  const view = await viewFor(path, url);
+  const fetch = async (repository: Repository, connection: Connection): Promise<MirrorRefs> => {
+    const arrived = (): void => void (view && takePacks(view, packDirectory(path)));
+    return describeRefs(await update(repository, path, url, connection, extraRefs, arrived));
+  };
+  try {
+    const refs = await withRepository(view ?? path, (repository) =>
+      withUpstream(
+        repository,
+        job,
+        () => {},
+        (connection) => fetch(repository, connection),
+      ),
+    );
+    recordObjects(path);
+    return refs;
+  } finally {
+    if (view) removeTree(view);
+  }
 }
 
-/** Fetches what is new and writes the references (invariant 2). */
+/**
+ * libgit2 cannot fetch from a repository on this host into one that has references to trees or blobs. Then it fetches into a
+ * view without them. Answers its path.
+ */
+async function viewFor(mirror: string, url: string): Promise<string | undefined> {
+  if (localPath(url) === undefined) return undefined;
+  const { refs } = readRefs(mirror);
+  const commits = new Map<string, Ref>();
+  await withRepository(mirror, async (repository) => {
+    const odb = await repository.odb();
+    for (const [name, ref] of refs) {
+      const object = await findObject(odb, ref.peeled ?? ref.id);
+      if (object?.type() === objectType.commit) commits.set(name, ref);
+    }
+  });
+  if (commits.size === refs.size) return undefined;
+  const view = join(mirror, viewName);
+  await makeView(view, mirror, commits);
+  return view;
+}
+
+/** Fetches what is new and writes the references (invariant 2). `arrived` is called when the objects are there. */
 async function update(
   repository: Repository,
   directory: string,
   url: string,
   connection: Connection,
   extraRefs: readonly string[],
+  arrived: () => void = () => {},
 ): Promise<RefTable> {
   const { advertisement } = connection;
   const before = readRefs(directory);
@@ -99,6 +136,7 @@ async function update(
     const specs = [...followed.map((prefix) => `+${prefix}*:${prefix}*`), ...extras.map((name) => `+${name}:${name}`)];
     if (isObjectId(head)) specs.push(`+HEAD:${detachedHeadRef}`);
     await connection.download(specs);
+    arrived();
   }
   const refs = new Map<string, Ref>();
   for (const [name, ref] of before.refs) {
@@ -145,8 +183,8 @@ function chooseHead(advertisement: Advertisement, wanted: ReadonlyMap<string, st
 
 /** Where HEAD of a local upstream points, read as a plain file: an empty repository does not advertise it. */
 function unbornHead(url: string): string | undefined {
-  const path = url.startsWith("file://") ? fileURLToPath(url) : url;
-  if (!path.startsWith("/")) return undefined;
+  const path = localPath(url);
+  if (path === undefined) return undefined;
   for (const file of [join(path, ".git", "HEAD"), join(path, "HEAD"), join(`${path}.git`, "HEAD")]) {
     try {
       const match = /^ref: (refs\/heads\/\S+)\s*$/.exec(readFileSync(file, "utf8"));
@@ -158,8 +196,14 @@ function unbornHead(url: string): string | undefined {
   return undefined;
 }
 
+function localPath(url: string): string | undefined {
+  const path = url.startsWith("file://") ? fileURLToPath(url) : url;
+  return path.startsWith("/") ? path : undefined;
+}
+
 /** Removes what a killed fetch left. Only one fetch at a time runs on a mirror, so nothing of it is in use. */
 function removeLeftovers(directory: string): void {
+  removeTree(join(directory, viewName));
   const packs = join(directory, "objects", "pack");
   for (const name of readdirSync(packs)) {
     if (!name.startsWith("pack_git2_") && !name.startsWith("tmp_")) continue;

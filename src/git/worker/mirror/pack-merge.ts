@@ -6,32 +6,20 @@
  * 1. Nothing is merged that is not as it came: each pack's bytes are hashed as they are copied, and compared with what was
  *    recorded of it. What a holder has written into a linked pack is never vouched for by another checksum.
  * 2. What is merged so often grows geometrically: a large pack is copied only when as much has come beside it.
- * 3. `mergePacks` changes nothing that anybody reads. `swapPacks` puts the new pack in its place, then the record, and takes
- *    the old ones away last; whoever calls it sees to it that nobody links or reads objects meanwhile. Killed in between,
- *    there is more than is needed and never less.
+ * 3. Here nothing changes that anybody reads; pack-swap.ts puts the new pack in its place.
  * 4. Deltas stay within one pack and point backwards, as they did.
  */
 import { createHash } from "node:crypto";
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
-import type { MergedPacks } from "../../protocol.js";
-import { syncDirectory } from "../files/replace-file.js";
+import type { MadePack } from "../../protocol.js";
+import { lowerPriority } from "../files/low-priority.js";
 import { removeTree } from "../files/trash.js";
-import { damagedObjects, recordedLook, recordMerge } from "../mirror/mirror-record.js";
-import { Damaged } from "./git-object.js";
-import { formatIndex, writeSynced } from "./pack-writer.js";
+import { Damaged } from "../objects/git-object.js";
+import { formatIndex, writeSynced } from "../objects/pack-writer.js";
+import { type Pack, packsOf, placeOf } from "./mirror-packs.js";
+import { damagedObjects, recordedLook } from "./mirror-record.js";
 
 /** Fewer packs are left alone. */
 const fewPacks = 8;
@@ -39,74 +27,27 @@ const fewPacks = 8;
 const mostPackBytes = 256 * 1024 ** 2;
 const mostBytes = 1024 ** 3;
 const growth = 2;
-const staging = "leasehold-merge";
 const checksumBytes = 20;
 const headerBytes = 12;
 const ofsDelta = 6;
 
-interface Pack {
-  /** Without its ending. */
-  readonly name: string;
-  readonly bytes: number;
-}
-
 /** Undefined: there is nothing to merge, or nothing that may be. */
-export async function mergePacks(mirror: string): Promise<MergedPacks | undefined> {
-  const place = join(mirror, staging);
+export function mergePacks(mirror: string): MadePack | undefined {
+  const place = placeOf(mirror);
   removeTree(place);
   const chosen = choose(packsOf(mirror));
   if (chosen.length < 2 || damagedObjects(mirror).length > 0) return undefined;
+  lowerPriority();
   mkdirSync(place, { mode: 0o700 });
   try {
     const name = new Merge(mirror, place).run(chosen.map((pack) => pack.name));
-    return { name, replaced: chosen.map((pack) => pack.name) };
+    return { name, replaced: chosen.map((pack) => pack.name), refs: "" };
   } catch (error) {
     removeTree(place);
     // whoever looks next at the mirror makes it anew
     if (error instanceof Damaged) return undefined;
     throw error;
   }
-}
-
-/** False: the mirror is another one by now. */
-export async function swapPacks({ mirror, merged }: { mirror: string; merged: MergedPacks }): Promise<boolean> {
-  const { name, replaced } = merged;
-  const place = join(mirror, staging);
-  const packs = join(mirror, "objects", "pack");
-  const known = new Set(readdirSync(packs));
-  const files = (one: string): string[] => [`${one}.pack`, `${one}.idx`];
-  const isSame = replaced.flatMap(files).every((file) => known.has(file)) && damagedObjects(mirror).length === 0;
-  if (!isSame) {
-    removeTree(place);
-    return false;
-  }
-  // a swap before this one was killed in the midst of it
-  const alone = [...known].filter((file) => /^pack-[0-9a-f]{40}\.pack$/.test(file) && !known.has(indexOf(file)));
-  const gone = [...replaced.filter((one) => one !== name).flatMap((one) => files(one).reverse()), ...alone];
-  for (const file of files(name)) renameSync(join(place, file), join(packs, file));
-  syncDirectory(packs);
-  const inRecord = (names: readonly string[]): string[] => names.map((file) => `pack/${file}`);
-  const left = gone.filter((file) => !files(name).includes(file));
-  recordMerge(mirror, inRecord(files(name)), inRecord(left));
-  for (const file of left) unlinkSync(join(packs, file));
-  syncDirectory(packs);
-  removeTree(place);
-  return true;
-}
-
-function indexOf(pack: string): string {
-  return pack.replace(/pack$/, "idx");
-}
-
-/** Smallest first; whole pairs only. */
-function packsOf(mirror: string): readonly Pack[] {
-  const directory = join(mirror, "objects", "pack");
-  const names = readdirSync(directory);
-  return names
-    .filter((name) => /^pack-[0-9a-f]{40}\.idx$/.test(name) && names.includes(name.replace(/idx$/, "pack")))
-    .map((name) => name.slice(0, -".idx".length))
-    .map((name) => ({ name, bytes: statSync(join(directory, `${name}.pack`)).size }))
-    .sort((a, b) => a.bytes - b.bytes);
 }
 
 /** Invariant 2. The smaller ones up to where the next is larger than all of them together. */

@@ -49,8 +49,8 @@ export interface HolderGit {
   readonly tips: readonly Tip[];
   /** What is staged; undefined if there is no index that git could read. */
   readonly index: IndexFile | undefined;
-  /** Whether there is an index that could not be read. */
-  readonly brokenIndex: boolean;
+  /** An index that could not be read: `damaged` if it begins like one of git's, so that something may have been staged. */
+  readonly brokenIndex: "damaged" | "nonsense" | undefined;
   /** In words, why there may be more than was read; undefined if there is not. */
   readonly unread: string | undefined;
 }
@@ -109,7 +109,9 @@ class HolderReader {
     }
     const order: readonly TipKind[] = ["head", "branch", "tag", "stash", "ref", "reflog", "state", "remote"];
     const tips = order.flatMap((kind) => this.tips.filter((tip) => tip.kind === kind));
-    return { branch, tips, index, brokenIndex: bytes !== undefined && !index, unread: this.unread };
+    const isDamaged = bytes?.toString("latin1", 0, 4) === "DIRC";
+    const brokenIndex = !bytes || index ? undefined : isDamaged ? "damaged" : "nonsense";
+    return { branch, tips, index, brokenIndex, unread: this.unread };
   }
 
   private hasForeignObjects(directory: string): boolean {

@@ -28,7 +28,7 @@ import { saveFiles, saveIndex } from "./salvage-files.js";
 import { escapeLine, formatReport, type SalvagedTip } from "./salvage-report.js";
 import { placePack, prepareRepository, salvageRef, stagingOf, writeRef } from "./salvage-repository.js";
 import { saveNestedIndex, saveTips, type TipSaver } from "./salvage-tips.js";
-import { findWork, hasWork, holderLimits, type Work } from "./unsaved-work.js";
+import { brokenIndex, findWork, hasWork, holderLimits, type Work } from "./unsaved-work.js";
 
 /** Times that git can show. */
 const latestTime = 4_102_444_800;
@@ -145,6 +145,7 @@ function save(
   if (git) tips.push(...saveTips(saver, git, (id) => mirror.has(id)));
   for (const nested of work.nested) tips.push(...saveNested(work, nested, target, copied, time, incomplete));
   refuseUnread("", unreadOf(work.objects));
+  if (git?.brokenIndex === "nonsense") incomplete.push(brokenIndex);
   for (const path of work.special) incomplete.push(`${path}: it is a pipe, a socket or a device`);
   if (other) own("also", other.commit);
   const fileCount = work.changes.size + (other?.files ?? 0);

@@ -33,6 +33,7 @@ import { isLfsContent, unsavedLfs } from "./unsaved-lfs.js";
 import { UnsavedSubmodules } from "./unsaved-submodules.js";
 import { Modes, UntrackedWalk } from "./untracked.js";
 
+export const brokenIndex = "the index: it cannot be read";
 /** How many commits are gone back to find one that the mirror has. */
 const longestLine = 10_000;
 /** What is read of a holder's objects: the largest one, and all in all. */
@@ -136,7 +137,7 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     const doubts = [
       ...(walk.overflow || submodules.overflow ? ["more files than are looked at"] : []),
       ...(staged?.impossible ? ["names in the index that no tree can have"] : []),
-      ...(git?.brokenIndex ? ["the index: it cannot be read"] : []),
+      ...(git?.brokenIndex === "damaged" ? [brokenIndex] : []),
       ...(git?.unread !== undefined ? [`.git: ${git.unread}`] : []),
       ...(objects.unread ? [".git: there are objects that are not looked at"] : []),
     ];

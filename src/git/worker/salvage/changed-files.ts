@@ -6,8 +6,8 @@
  */
 
 import { type Inside, TooLarge } from "../files/inside.js";
-import { type BaseFiles, isSubmodule } from "../objects/base-files.js";
-import { entryMode, objectId, type TreeEntry } from "../objects/git-object.js";
+import type { BaseFiles } from "../objects/base-files.js";
+import { entryMode, isSubmodule, objectId, type TreeEntry } from "../objects/git-object.js";
 import { type Candidate, findConverted } from "../workspace/conversion.js";
 import type { Comparison } from "../workspace/working-tree.js";
 import type { UntrackedWalk } from "./untracked.js";
@@ -64,7 +64,7 @@ export async function findChanges(
   for (const position of looked) {
     const path = base.index.paths[position] as string;
     const was = base.entry(path);
-    if (was && isSubmodule(was)) {
+    if (was && isSubmodule(was.mode)) {
       // a file in a submodule's place is no part of the submodule
       if (currentEntry(inside, path, budget)) changes.set(path, "changed");
     } else if (was) compare(path, was);
@@ -72,7 +72,7 @@ export async function findChanges(
   }
   if (removed.size + changed.size > 0) {
     for (const [position, path] of base.index.paths.entries()) {
-      if (looked.has(position) || isSubmodule(base.indexed(position))) continue;
+      if (looked.has(position) || isSubmodule(base.index.mode(position))) continue;
       if (changed.has(path)) changes.set(path, "changed");
       else if (removed.has(path)) walk.offer(path);
     }
@@ -80,13 +80,13 @@ export async function findChanges(
   const met = new Set<string>();
   for (const path of walk.files) {
     const was = added.get(path);
-    if (was && !isSubmodule(was)) {
+    if (was && !isSubmodule(was.mode)) {
       met.add(path);
       compare(path, was);
     } else changes.set(path, "untracked");
   }
   for (const [path, was] of added) {
-    if (!met.has(path) && !isSubmodule(was)) changes.set(path, "gone");
+    if (!met.has(path) && !isSubmodule(was.mode)) changes.set(path, "gone");
   }
   const converted = await findConverted(readAll(inside, differing), base, readBlob, work);
   for (const path of differing) {

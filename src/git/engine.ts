@@ -81,6 +81,8 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
   const trash = pool(1, 0);
   // its workers have the lowest priority, and work for a part of the time only
   const behind = pool(1, 0);
+  // never busy when somebody waits for it: everybody who needs that mirror waits then
+  const swap = pool(1, 0);
   const turns = new MirrorTurns();
   const salvageTurns = new SharedTurns();
   // whoever reads or links objects of a mirror shares it; who takes packs away from it is alone
@@ -187,7 +189,10 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
 
     verifyWorkspace: (request) => reading("verifyWorkspace", request),
     findStragglers: (request) => {
-      const own = [process.pid, ...[upstream, local, question, inspection, trash, behind].flatMap((lane) => lane.pids)];
+      const own = [
+        process.pid,
+        ...[upstream, local, question, inspection, trash, behind, swap].flatMap((lane) => lane.pids),
+      ];
       return run(local, "findStragglers", { ...request, own }, { deadlineMs: timeouts.questionMs });
     },
 
@@ -230,7 +235,7 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
         await sleep(tryEveryMs);
       }
       const isSwapped = await readers.alone(path, async () => {
-        const swapped = await run(local, "swapPacks", { mirror: path, made }, { deadlineMs: timeouts.questionMs });
+        const swapped = await run(swap, "swapPacks", { mirror: path, made }, { deadlineMs: timeouts.questionMs });
         // who has the old packs in memory would believe that what was left out is there
         if (swapped && rewritten) forgetMirrors();
         return swapped;
@@ -242,7 +247,7 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     emptyTrash: (directory) => run(trash, "emptyTrash", directory, { deadlineMs: timeouts.trashMs }),
 
     async close() {
-      await Promise.all([upstream, local, question, inspection, trash, behind].map((lane) => lane.close()));
+      await Promise.all([upstream, local, question, inspection, trash, behind, swap].map((lane) => lane.close()));
     },
   };
 }

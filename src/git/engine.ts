@@ -12,6 +12,7 @@ import { lstat, readdir, rm } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Maintained, MaintainMirrorRequest } from "../ports/background-files.js";
 import type { GitEngine } from "../ports/git-engine.js";
 import { type CallSubject, classify } from "./classify.js";
 import { surveyDirectories } from "./host-directories.js";
@@ -114,6 +115,28 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     local.recycle();
     question.recycle();
     upstream.recycle();
+  }
+
+  async function maintain(request: MaintainMirrorRequest): Promise<Maintained> {
+    const { path } = request;
+    const call = { deadlineMs: timeouts.trashMs };
+    const made = await readers.share(path, () => run(behind, "makePack", request, call));
+    const nothing = { packs: 0, rewritten: false };
+    if (!made) return nothing;
+    const rewritten = made.refs !== "";
+    const lastMs = performance.now() + (rewritten ? momentMs.rewritten : momentMs.merged);
+    while (!readers.isFree(path)) {
+      // what was made is thrown away with the next attempt
+      if (performance.now() > lastMs) return nothing;
+      await sleep(tryEveryMs);
+    }
+    const isSwapped = await readers.alone(path, async () => {
+      const swapped = await run(swap, "swapPacks", { mirror: path, made }, { deadlineMs: timeouts.questionMs });
+      // who has the old packs in memory would believe that what was left out is there
+      if (swapped && rewritten) forgetMirrors();
+      return swapped;
+    });
+    return isSwapped ? { packs: made.replaced.length, rewritten } : nothing;
   }
 
   return {
@@ -221,26 +244,23 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     survey: surveyDirectories,
     clearStaging: (staging) => removeForeign(staging, instance),
 
-    async maintainMirror(request) {
-      const { path } = request;
-      const call = { deadlineMs: timeouts.trashMs };
-      const made = await readers.share(path, () => run(behind, "makePack", request, call));
-      const nothing = { packs: 0, rewritten: false };
-      if (!made) return nothing;
-      const rewritten = made.refs !== "";
-      const lastMs = performance.now() + (rewritten ? momentMs.rewritten : momentMs.merged);
-      while (!readers.isFree(path)) {
-        // what was made is thrown away with the next attempt
-        if (performance.now() > lastMs) return nothing;
-        await sleep(tryEveryMs);
+    maintainMirror: maintain,
+    async maintainModules(directory) {
+      let packs = 0;
+      const names = await readdir(directory).catch(() => []);
+      for (const name of names.filter((one) => one.endsWith(".git"))) {
+        packs += (await maintain({ path: join(directory, name), prune: false, keep: [], roomBytes: 0 })).packs;
       }
-      const isSwapped = await readers.alone(path, async () => {
-        const swapped = await run(swap, "swapPacks", { mirror: path, made }, { deadlineMs: timeouts.questionMs });
-        // who has the old packs in memory would believe that what was left out is there
-        if (swapped && rewritten) forgetMirrors();
-        return swapped;
-      });
-      return isSwapped ? { packs: made.replaced.length, rewritten } : nothing;
+      return packs;
+    },
+    async maintainSalvages(request) {
+      const { salvages, mirror } = request;
+      const call = { deadlineMs: timeouts.filesMs };
+      const spare = await salvageTurns.share(salvages, () =>
+        readers.share(mirror, () => run(behind, "planPacks", request, call)),
+      );
+      if (!spare) return 0;
+      return salvageTurns.alone(salvages, () => run(swap, "dropPacks", { salvages, spare }, call));
     },
 
     measure: (request) => run(behind, "measure", request, { deadlineMs: timeouts.trashMs }),

@@ -12,6 +12,7 @@ import { lstat, readdir, rm } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Maintained, MaintainMirrorRequest } from "../ports/background-files.js";
 import type { GitEngine } from "../ports/git-engine.js";
 import { type CallSubject, classify } from "./classify.js";
 import { surveyDirectories } from "./host-directories.js";
@@ -81,6 +82,8 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
   const trash = pool(1, 0);
   // its workers have the lowest priority, and work for a part of the time only
   const behind = pool(1, 0);
+  // never busy when somebody waits for it: everybody who needs that mirror waits then
+  const swap = pool(1, 0);
   const turns = new MirrorTurns();
   const salvageTurns = new SharedTurns();
   // whoever reads or links objects of a mirror shares it; who takes packs away from it is alone
@@ -112,6 +115,28 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     local.recycle();
     question.recycle();
     upstream.recycle();
+  }
+
+  async function maintain(request: MaintainMirrorRequest): Promise<Maintained> {
+    const { path } = request;
+    const call = { deadlineMs: timeouts.trashMs };
+    const made = await readers.share(path, () => run(behind, "makePack", request, call));
+    const nothing = { packs: 0, rewritten: false };
+    if (!made) return nothing;
+    const rewritten = made.refs !== "";
+    const lastMs = performance.now() + (rewritten ? momentMs.rewritten : momentMs.merged);
+    while (!readers.isFree(path)) {
+      // what was made is thrown away with the next attempt
+      if (performance.now() > lastMs) return nothing;
+      await sleep(tryEveryMs);
+    }
+    const isSwapped = await readers.alone(path, async () => {
+      const swapped = await run(swap, "swapPacks", { mirror: path, made }, { deadlineMs: timeouts.questionMs });
+      // who has the old packs in memory would believe that what was left out is there
+      if (swapped && rewritten) forgetMirrors();
+      return swapped;
+    });
+    return isSwapped ? { packs: made.replaced.length, rewritten } : nothing;
   }
 
   return {
@@ -187,7 +212,10 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
 
     verifyWorkspace: (request) => reading("verifyWorkspace", request),
     findStragglers: (request) => {
-      const own = [process.pid, ...[upstream, local, question, inspection, trash, behind].flatMap((lane) => lane.pids)];
+      const own = [
+        process.pid,
+        ...[upstream, local, question, inspection, trash, behind, swap].flatMap((lane) => lane.pids),
+      ];
       return run(local, "findStragglers", { ...request, own }, { deadlineMs: timeouts.questionMs });
     },
 
@@ -216,33 +244,30 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     survey: surveyDirectories,
     clearStaging: (staging) => removeForeign(staging, instance),
 
-    async maintainMirror(request) {
-      const { path } = request;
-      const call = { deadlineMs: timeouts.trashMs };
-      const made = await readers.share(path, () => run(behind, "makePack", request, call));
-      const nothing = { packs: 0, rewritten: false };
-      if (!made) return nothing;
-      const rewritten = made.refs !== "";
-      const lastMs = performance.now() + (rewritten ? momentMs.rewritten : momentMs.merged);
-      while (!readers.isFree(path)) {
-        // what was made is thrown away with the next attempt
-        if (performance.now() > lastMs) return nothing;
-        await sleep(tryEveryMs);
+    maintainMirror: maintain,
+    async maintainModules(directory) {
+      let packs = 0;
+      const names = await readdir(directory).catch(() => []);
+      for (const name of names.filter((one) => one.endsWith(".git"))) {
+        packs += (await maintain({ path: join(directory, name), prune: false, keep: [], roomBytes: 0 })).packs;
       }
-      const isSwapped = await readers.alone(path, async () => {
-        const swapped = await run(local, "swapPacks", { mirror: path, made }, { deadlineMs: timeouts.questionMs });
-        // who has the old packs in memory would believe that what was left out is there
-        if (swapped && rewritten) forgetMirrors();
-        return swapped;
-      });
-      return isSwapped ? { packs: made.replaced.length, rewritten } : nothing;
+      return packs;
+    },
+    async maintainSalvages(request) {
+      const { salvages, mirror } = request;
+      const call = { deadlineMs: timeouts.filesMs };
+      const spare = await salvageTurns.share(salvages, () =>
+        readers.share(mirror, () => run(behind, "planPacks", request, call)),
+      );
+      if (!spare) return 0;
+      return salvageTurns.alone(salvages, () => run(swap, "dropPacks", { salvages, spare }, call));
     },
 
     measure: (request) => run(behind, "measure", request, { deadlineMs: timeouts.trashMs }),
     emptyTrash: (directory) => run(trash, "emptyTrash", directory, { deadlineMs: timeouts.trashMs }),
 
     async close() {
-      await Promise.all([upstream, local, question, inspection, trash, behind].map((lane) => lane.close()));
+      await Promise.all([upstream, local, question, inspection, trash, behind, swap].map((lane) => lane.close()));
     },
   };
 }

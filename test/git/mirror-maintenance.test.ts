@@ -145,6 +145,7 @@ test("G7 killed at any change of the disk there is more than is needed and never
       expect(objects()).toBe(before);
       expect(git(mirror, "fsck", "--full", "--strict")).toBe("");
       expect(await bench.engine.checkMirror(mirror)).toBe(true);
+      expect(await bench.engine.inspectMirror(mirror)).toBeDefined();
       await bench.fetch(mirror, upstream.path);
       await maintain();
       expect(packs().filter((name) => existsSync(indexOf(name))).length).toBeLessThan(8);

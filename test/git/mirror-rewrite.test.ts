@@ -1,6 +1,6 @@
 /** Making a mirror anew as one pack: what nothing needs goes, all else stays, and who has or makes a clone does not notice. */
 import { randomBytes } from "node:crypto";
-import { cpSync, existsSync, readdirSync, rmSync, statSync, utimesSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import type { MadePack } from "../../src/git/protocol.js";
@@ -40,6 +40,19 @@ beforeEach(async () => {
 async function dropTopic(): Promise<void> {
   upstream.git("branch", "-q", "-D", "topic");
   await bench.fetch(mirror, upstream.path);
+  longAgo();
+}
+
+/** As if its references had been what they are for more than fourteen days. */
+function longAgo(): void {
+  const file = join(mirror, "leasehold-former-tips");
+  const before = readFileSync(file, "utf8");
+  expect(before).not.toBe("");
+  const day = 24 * 3_600_000;
+  writeFileSync(
+    file,
+    before.replace(/^\d+/gm, (time) => String(Number(time) - 14 * day)),
+  );
 }
 
 function maintain(keep: readonly string[] = []) {
@@ -86,6 +99,19 @@ test("G7 what no reference reaches goes, and nothing else, by git's own judgemen
   expect(git(mirror, "fsck", "--full", "--strict")).toBe("");
 });
 
+test("G1 G7 what a branch that was deleted upstream had stays for fourteen days, as a salvage does: nobody salvaged it", async () => {
+  await dropTopic();
+  const file = join(mirror, "leasehold-former-tips");
+  const day = 24 * 3_600_000;
+  writeFileSync(file, `${Date.now() - 13 * day} ${gone}\n`);
+  expect(await maintain()).toEqual({ packs: 0, rewritten: false });
+  expect(git(mirror, "rev-list", "--objects", gone)).toContain("gone.bin");
+  yesterday();
+  writeFileSync(file, `${Date.now() - 14 * day} ${gone}\n`);
+  expect(await maintain()).toMatchObject({ rewritten: true });
+  expect(has(gone)).toBe(false);
+});
+
 test("G7 commits that are kept stay, with all that they reach", async () => {
   await dropTopic();
   const other = upstream.git("rev-parse", "main").trim();
@@ -94,6 +120,7 @@ test("G7 commits that are kept stay, with all that they reach", async () => {
   await bench.fetch(mirror, upstream.path);
   upstream.git("reset", "-q", "--hard", "HEAD~1");
   await bench.fetch(mirror, upstream.path);
+  longAgo();
   yesterday();
   await maintain([gone]);
   expect(has(gone)).toBe(true);
@@ -182,6 +209,7 @@ test("G7 killed at any change of the disk nothing that is needed is missing, and
       for (const id of needed) expect(there).toContain(id);
       expect(git(mirror, "fsck", "--full", "--strict", "--no-dangling")).toBe("");
       expect(await bench.engine.checkMirror(mirror)).toBe(true);
+      expect(await bench.engine.inspectMirror(mirror)).toBeDefined();
       rmSync(join(mirror, "leasehold-rewrite.json"), { force: true });
       await maintain();
       expect(has(gone)).toBe(false);

@@ -27,6 +27,7 @@ import { fetchLfs } from "./modules/lfs-fetch.js";
 import { examineCommit } from "./objects/commit-contents.js";
 import { restoreSalvage } from "./salvage/restore.js";
 import { salvageWork } from "./salvage/salvage.js";
+import { dropPacks, planPacks } from "./salvage/salvage-packs.js";
 import { discardSalvage } from "./salvage/salvage-repository.js";
 import { verifyWorkspace } from "./verify/verify.js";
 import { cleanWorkspace } from "./workspace/clean.js";
@@ -60,6 +61,8 @@ const operations: Operations = {
   removeDependencies,
   makePack: async (request) => (request.prune ? await rewritePacks(request) : undefined) ?? mergePacks(request.path),
   swapPacks,
+  planPacks: async (job) => planPacks(job),
+  dropPacks: async (job) => dropPacks(job),
   measure,
   emptyTrash: async (trash) => emptyTrash(trash),
 };

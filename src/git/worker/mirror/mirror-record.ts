@@ -50,6 +50,12 @@ export function recordedLook(mirror: string, name: string): Look | undefined {
   return readRecord(mirror)?.files[name];
 }
 
+/** Names of the packs that are recorded, also of those that were merged into others. */
+export function everyPack(mirror: string): ReadonlySet<string> {
+  const { files = {}, former = {} } = readRecord(mirror) ?? {};
+  return new Set([...Object.keys(files), ...Object.keys(former)]);
+}
+
 /** From now on `added` stand for `replaced`, which are about to go. */
 export function recordMerge(mirror: string, added: readonly string[], replaced: readonly string[]): void {
   const record = readRecord(mirror);

@@ -25,6 +25,7 @@ import type { CloneMirrorJob, FetchMirrorJob } from "../../protocol.js";
 import { syncDirectory } from "../files/replace-file.js";
 import { removeTree } from "../files/trash.js";
 import { enableFsync, findObject, git, objectType, type Repository, withRepository } from "../nodegit.js";
+import { noteFormer } from "./former-tips.js";
 import { checkTips, peel } from "./mirror-check.js";
 import { packDirectory } from "./mirror-packs.js";
 import { recordObjects } from "./mirror-record.js";
@@ -151,6 +152,11 @@ async function update(
     changed.map(([, id]) => id),
   );
   const table = { head, refs };
+  const named = new Set([...refs.values()].map(({ id }) => id));
+  noteFormer(
+    directory,
+    [...before.refs.values()].map(({ id }) => id).filter((id) => !named.has(id)),
+  );
   writeMirrorRefs(directory, table);
   syncDirectory(directory);
   return table;

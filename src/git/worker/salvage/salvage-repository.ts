@@ -67,7 +67,7 @@ export async function prepareRepository(salvages: string, mirrors: readonly stri
 }
 
 /** Invariants 1 and 2. */
-function bringObjects(mirrors: readonly string[], repository: string): void {
+export function bringObjects(mirrors: readonly string[], repository: string): void {
   for (const mirror of mirrors) {
     transferObjects({ from: join(mirror, "objects"), to: join(repository, "objects"), lasting: true });
   }

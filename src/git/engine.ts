@@ -3,7 +3,8 @@
  *
  * Invariants:
  * 1. No libgit2 in this process, and no file work that could block it.
- * 2. One fetch at a time per mirror, so that whoever fetches finds no half-done work of another.
+ * 2. One fetch at a time per mirror, and no other one takes its place meanwhile, so that whoever fetches finds no
+ *    half-done work of another, and leaves none in a mirror that it does not know.
  * 3. Packs of a mirror are taken away only while nobody reads it or links what is in it.
  * 4. No salvage is written into a repository of salvages while its last one is being discarded.
  */
@@ -143,14 +144,18 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     async cloneMirror(request) {
       const { path, staging, url, credential, deadlineMs, signal, onProgress } = request;
       await removeForeign(staging, instance);
-      const replaces = (await lstat(path).catch(() => undefined)) !== undefined;
       clones += 1;
       const staged = join(staging, `${instance}-${clones}`);
       const job = { path, staged, url, ...(credential && { credential }) };
+      let replaces = false;
       try {
-        const call = { deadlineMs, ...(signal && { signal }), ...(onProgress && { onProgress }) };
-        const subject = { url, own: [path, staging] };
-        return await readers.share(path, () => run(upstream, "cloneMirror", job, call, subject));
+        return await turns.take(path, deadlineMs, signal, async (leftMs) => {
+          replaces = (await lstat(path).catch(() => undefined)) !== undefined;
+          const call = { deadlineMs: leftMs, ...(signal && { signal }), ...(onProgress && { onProgress }) };
+          return readers.share(path, () => upstream.call("cloneMirror", job, call));
+        });
+      } catch (error) {
+        throw classify(error, { operation: "cloneMirror", url, own: [path, staging] });
       } finally {
         await rm(staged, { recursive: true, force: true }).catch((error: unknown) => log({ error }, "staging is left"));
         if (replaces) forgetMirrors();

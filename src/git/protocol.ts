@@ -40,6 +40,9 @@ import type {
 /** What the names of workers' home directories begin with. */
 export const homePrefix = "leasehold-worker-";
 
+/** Where a worker has the pipe that ends with the server. */
+export const lifelineDescriptor = 4;
+
 /** The variable in a worker's environment that names the holder's user as `UID:GID`. */
 export const holderVariable = "LEASEHOLD_WORKER_HOLDER";
 

@@ -6,6 +6,7 @@
 import { closeSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
 import type { MirrorRefs } from "../../../ports/git-engine.js";
+import { isHostFault } from "../files/fault.js";
 import { bytesOf, type Odb, objectType, type Repository, readObject, withRepository } from "../nodegit.js";
 import { packDirectory } from "./mirror-packs.js";
 import { recordedLook } from "./mirror-record.js";
@@ -28,7 +29,9 @@ export async function inspectMirror(path: string): Promise<MirrorRefs | undefine
       ),
     );
     return describeRefs(table);
-  } catch {
+  } catch (error) {
+    // this host's fault, perhaps for a moment: the mirror is not doubted for it
+    if (isHostFault(error)) throw error;
     return undefined;
   }
 }

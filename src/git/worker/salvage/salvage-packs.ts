@@ -22,7 +22,7 @@ import { formatPacked, readRefs } from "../mirror/refs.js";
 import { Damaged, referencesOf } from "../objects/git-object.js";
 import { ObjectStore } from "../objects/object-store.js";
 import { PackFile } from "../objects/pack-file.js";
-import { linkObjects } from "../workspace/git-directory.js";
+import { bringObjects } from "./salvage-repository.js";
 
 const stateName = "leasehold-packs";
 /** Objects of salvages that are looked at; where there are more, all packs stay. */
@@ -44,7 +44,7 @@ export function planPacks({ salvages, mirror, modules }: PlanPacksJob): SparePac
     replaceFile(join(salvages, stateName), state);
     return undefined;
   }
-  for (const one of mirrors) linkObjects(join(one, "objects"), join(salvages, "objects"));
+  bringObjects(mirrors, salvages);
   return { packs, seen: digest(salvages) };
 }
 

@@ -54,7 +54,8 @@ export interface OpenTicket {
 }
 
 export type OpenedTicket =
-  | { readonly kind: "opened" | "joined"; readonly ticketId: bigint }
+  /** `hostId`: where it is served; of one that was joined, where its first caller went. */
+  | { readonly kind: "opened" | "joined"; readonly ticketId: bigint; readonly hostId: number }
   /** The request was granted before; the lease may have ended since. */
   | { readonly kind: "leased"; readonly ticketId: bigint; readonly grant: Grant }
   | { readonly kind: "reused" };
@@ -90,7 +91,7 @@ export type GrantOutcome =
     }
   /** `position` counts from 1. */
   | { readonly kind: "waiting" | "exhausted"; readonly position: number }
-  /** Withdrawn, unattended, or already served. */
+  /** Withdrawn, unattended, already served, or of a host that this server does not own. */
   | { readonly kind: "gone" }
   | { readonly kind: "paused" }
   /** A workspace would have to be made, and may not. */

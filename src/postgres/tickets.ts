@@ -1,4 +1,4 @@
-/** Implements the port's `TicketDesk` and `TicketBoard` over migrations/0004_tickets.sql. */
+/** Implements the port's `TicketDesk` and `TicketBoard` over migrations/0004_tickets.sql and 0028_grants.sql. */
 import { randomUUID } from "node:crypto";
 import type { LeaseDependencies } from "../domain/dependencies.js";
 import type { FailureRecord } from "../domain/failure.js";
@@ -37,14 +37,14 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
     const { caller, digest, repositoryId, hostId } = request;
     const row = only(
       await run(
-        () => this.#sql<{ outcome: "opened" | "joined" | "leased" | "reused"; ticket: string }[]>`
-          select outcome, ticket from open_ticket(${String(this.#identity.deskId)}, ${caller}, ${requestId}, ${kept}, ${digest},
+        () => this.#sql<{ outcome: "opened" | "joined" | "leased" | "reused"; ticket: string; host: number }[]>`
+          select outcome, ticket, host from open_ticket(${String(this.#identity.deskId)}, ${caller}, ${requestId}, ${kept}, ${digest},
             ${repositoryId}, ${hostId}, ${this.#sql.json(request.spec as unknown as Json)})`,
       ),
     );
     const ticketId = BigInt(row.ticket);
     if (row.outcome === "reused") return { kind: "reused" };
-    if (row.outcome !== "leased") return { kind: row.outcome, ticketId };
+    if (row.outcome !== "leased") return { kind: row.outcome, ticketId, hostId: row.host };
     const grant = await this.#grantOf(ticketId);
     // its lease was forgotten between the two statements: as good as never asked for
     return grant ? { kind: "leased", ticketId, grant } : this.open(request);

@@ -85,7 +85,9 @@ export class Acquiring {
     const abandon = () => this.#abandon(ticketId, seat, input.requestId !== "");
     try {
       if (opened.kind === "leased") return this.#acquired(ticketId, opened.grant, seat, abandon);
-      if (ours) granting.offer({ ticketId, repositoryId: repository.id, spec }, foreseen);
+      // a request that came to another host before is served there
+      if (opened.hostId === ownership.host.id)
+        granting.offer({ ticketId, repositoryId: repository.id, spec }, foreseen);
       else this.#deps.wake.hint();
       const outcome = await this.#outcome(ticketId, repository, seat, input.waitMs, call);
       if (outcome.kind === "failed") throw fromRecord(outcome.failure);

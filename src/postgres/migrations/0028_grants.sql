@@ -1,4 +1,18 @@
--- Owns that a ticket is served by the owner of its own host, whichever server its callers came to.
+-- Owns that a ticket is served by the owner of its own host, whichever server its callers came to, in the order of the line, and that
+-- what one caller of it gives up is not taken from the others.
+
+-- Who stands before a ticket: those who wait, and those for whom a place is being made.
+create function line_before(t tickets, out waiting int, out evicting int) language sql stable as $$
+  select count(*) filter (where x.state = 'WAITING'), count(*) filter (where x.state = 'OPEN') from tickets x
+   where x.repository_id = t.repository_id and x.host_id = t.host_id and x.id < t.id and not x.awaits_binding
+     and (x.state = 'WAITING' or (x.state = 'OPEN' and x.evicting)) and is_alive(x.server_id)
+$$;
+
+-- 0: it stands in no line
+create function place_of(t tickets) returns int language sql stable as $$
+  select case when t.state = 'WAITING' or (t.state = 'OPEN' and t.evicting)
+              then (select b.waiting + b.evicting + 1 from line_before(t) b) else 0 end
+$$;
 
 drop function open_ticket(bigint, text, text, bool, text, int, int, jsonb);
 -- host: where the ticket is served; of one that was joined, where its first caller went
@@ -32,6 +46,29 @@ begin
   outcome := 'opened';
 end $$;
 
+drop function leave_ticket(bigint, bigint, bool);
+-- The last caller of this server has gone, or (p_over) its wait has run out; then a ticket that has come to something is left alone, and
+-- gone says that it has not. What has a request id keeps its place for 30 s: others may attend it elsewhere, or come back to it.
+create function leave_ticket(p_server bigint, p_ticket bigint, p_over bool, out place int, out gone bool)
+language plpgsql as $$
+declare
+  t tickets;
+begin
+  place := 0;
+  select * into t from tickets where id = p_ticket for update;
+  gone := not found;
+  if gone or (p_over and t.state not in ('OPEN', 'WAITING')) then return; end if;
+  place := place_of(t);
+  gone := p_over;
+  if t.server_id is distinct from p_server then return; end if;
+  if t.state in ('OPEN', 'WAITING', 'FAILED') and not t.kept then
+    delete from tickets where id = t.id;
+    gone := true;
+  else
+    update tickets set server_id = null, leave_time = clock_timestamp() where id = t.id;
+  end if;
+end $$;
+
 -- outcome: granted, waiting, exhausted, gone, paused; no-room: a workspace would have to be made, and p_may_make says that there
 -- is no room for one; of bindings held (waits for its own), in-use, elsewhere; evicting: a place is
 -- being made for it, and it goes on asking, whether or not it may wait
@@ -44,7 +81,8 @@ declare
   r repositories;
   w workspaces;
   v_id bigint;
-  v_before int;
+  v_before record;
+  v_free bool;
   v_binding text;
   v_making bool;
   v_evicted bigint;
@@ -98,10 +136,12 @@ begin
     end if;
   end if;
 
-  select count(*) into v_before from tickets x
-   where x.repository_id = t.repository_id and x.host_id = t.host_id and x.state = 'WAITING' and x.id < t.id and not x.awaits_binding
-     and is_alive(x.server_id);
-  if v_before = 0 then
+  select * into v_before from line_before(t);
+  -- what was made free for others is theirs
+  v_free := v_before.waiting = 0 and (v_before.evicting = 0 or v_before.evicting <
+    r.max_workspaces - (select count(*) from workspaces x where x.repository_id = r.id and x.host_id = t.host_id
+                           and x.state in ('PREPARING', 'LEASED', 'CLEANING', 'PARKED')));
+  if v_free then
     for v_id in select x.id from workspaces x
                  where x.repository_id = t.repository_id and x.host_id = t.host_id and x.state = 'IDLE' and x.commit_id = p_commit
                  order by x.idle_time desc limit 50
@@ -140,7 +180,7 @@ begin
     end if;
   end if;
 
-  if w.id is null and v_before = 0 then
+  if w.id is null and v_before.waiting = 0 then
     -- before anybody is refused, the least recently parked one is given up; not more of them than there are tickets in need
     v_making := exists (select from workspaces x where x.repository_id = r.id and x.host_id = t.host_id and x.state = 'CLEANING' and not x.removing);
     if not (t.evicting and v_making) then
@@ -161,7 +201,7 @@ begin
     end if;
   end if;
   if w.id is null then
-    place := v_before + 1;
+    place := v_before.waiting + v_before.evicting + 1;
     if coalesce((t.spec ->> 'mayWait')::bool, false) then
       update tickets set state = 'WAITING', awaits_binding = false where id = t.id and (state <> 'WAITING' or awaits_binding);
       outcome := 'waiting';

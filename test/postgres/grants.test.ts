@@ -1,6 +1,14 @@
 /** Who may serve a ticket, and in which order: over several servers and hosts on one database. */
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { commit, finishDueWork, grant, lease, openStoreFixture, openTicket, type StoreFixture } from "../support/store.js";
+import {
+  commit,
+  finishDueWork,
+  grant,
+  lease,
+  openStoreFixture,
+  openTicket,
+  type StoreFixture,
+} from "../support/store.js";
 
 let fixture: StoreFixture;
 

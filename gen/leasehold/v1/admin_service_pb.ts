@@ -1045,6 +1045,9 @@ export const AdminService: GenService<{
   },
   /**
    * Removes a host that will never come back, and the rows of its workspaces; nothing on a disk is touched.
+   * If its server comes back all the same, it joins as a new host of that name, which has nothing of the old one's.
+   * The old one's directories stay where they are until their rows are forgotten, as long as events are kept; then
+   * the sweep of the new one salvages what is in them, and removes them.
    *
    * Refused with HOST_IN_USE while a server owns it, and with REPOSITORY_IN_USE while leases live on it, unless forced;
    * then they end with the reason RECLAIMED. Safe to retry. Errors: HOST_NOT_FOUND.

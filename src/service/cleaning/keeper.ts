@@ -6,7 +6,7 @@
  * 2. What is to be removed is first renamed into the trash; the trash is emptied behind, one sweep at a time.
  * 3. At the start of ownership, whatever a crash left is taken up again, and directories that no row wants go to the trash.
  */
-import { asFailure } from "../../domain/failure.js";
+import { asFailure, wasBrokenOff } from "../../domain/failure.js";
 import type { LeaseKey } from "../../domain/lease.js";
 import type { Repository } from "../../domain/repository.js";
 import type { CheckoutTarget, GitEngine, Resolved } from "../../ports/git-engine.js";
@@ -153,7 +153,10 @@ export class Keeper {
         `could not ${due.kind} a workspace`,
       );
       const lacksRoom = failure.reason === "DISK_LOW";
-      result = { kind: "failed", problem: `could not ${due.kind}: ${failure.message}`, lacksRoom };
+      // without a result the claim is as one of a server that was killed: whoever owns the host next takes it up at once
+      if (!wasBrokenOff(failure)) {
+        result = { kind: "failed", problem: `could not ${due.kind}: ${failure.message}`, lacksRoom };
+      }
     }
     this.#trashed = true;
     const stored = result !== undefined && (await work.finishWork(due.key, result));

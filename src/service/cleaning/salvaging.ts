@@ -105,11 +105,10 @@ export class Salvaging {
     await this.#discard([path], this.#deps.places.trash);
   }
 
-  /** Removes a mirror: what is in it came from the upstream. */
+  /** Puts a mirror into the trash: what is in it came from the upstream. */
   async removeMirror(repository: Pick<Repository, "name">): Promise<void> {
-    const { places, git } = this.#deps;
+    const { places } = this.#deps;
     await this.#discard([places.mirror(repository)], places.mirrorTrash);
-    await git.emptyTrash(places.mirrorTrash);
   }
 
   /** Undefined if nothing stands against destroying it. */

@@ -40,6 +40,8 @@ begin
 end $$;
 
 create index ended_leases_by_time on leases (end_time) where end_time is not null;
+-- what is measured on a host, and what has gone there
+create index kept_on_host on workspaces (host_id) where state in ('IDLE', 'LEASED', 'PARKED', 'QUARANTINED');
 create index retired_by_time on workspaces (create_time) where state = 'RETIRED';
 create index tickets_not_leased on tickets (server_id) where state in ('OPEN', 'WAITING', 'FAILED');
 create index passing_tickets on tickets (id) where state = 'LEASED' and not kept;

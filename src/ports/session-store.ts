@@ -43,14 +43,19 @@ export interface AgentUpdate {
 }
 
 export interface SessionStore {
-  /** Opens a session under a lease, or goes on with the open one of its binding. */
+  /**
+   * Opens a session under a lease, or goes on with the open one of its binding; `reopened`: that was there before the lease.
+   * `foreign`: the lease is not `caller`'s, and nothing was written.
+   */
   open(
     key: LeaseKey,
     subject: Subject | undefined,
     labels: Readonly<Record<string, string>>,
+    caller?: string,
   ): Promise<
     | { readonly kind: "opened" | "reopened"; readonly session: Session }
     | { readonly kind: "lost" }
+    | { readonly kind: "foreign" }
     | { readonly kind: "mismatch"; readonly session: Session }
   >;
   attach(

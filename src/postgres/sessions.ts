@@ -1,4 +1,4 @@
-/** Implements the port `SessionStore` over migrations/0017_sessions.sql and 0018_session_calls.sql. */
+/** Implements the port `SessionStore` over migrations/0017_sessions.sql, 0018_session_calls.sql and 0033_callers.sql. */
 import type { LeaseKey } from "../domain/lease.js";
 import type { Change, ChangeInput, Session } from "../domain/session.js";
 import type { Subject } from "../domain/subject.js";
@@ -25,16 +25,17 @@ export class PostgresSessions implements SessionStore {
     key: LeaseKey,
     subject: Subject | undefined,
     labels: Readonly<Record<string, string>>,
+    caller?: string,
   ): ReturnType<SessionStore["open"]> {
     const about = subject ? this.#sql.json(subject as unknown as Json) : null;
     const row = only(
       await run(
-        () => this.#sql<{ outcome: "opened" | "reopened" | "lost" | "mismatch"; session: string | null }[]>`
-          select outcome, session from open_session(${workspaceNumber(key.workspaceId)}, ${String(key.fence)}, ${about},
-            ${this.#sql.json(labels)})`,
+        () => this.#sql<{ outcome: "opened" | "reopened" | "lost" | "foreign" | "mismatch"; session: string | null }[]>`
+          select outcome, session from open_session(${workspaceNumber(key.workspaceId)}, ${String(key.fence)}, ${caller ?? null},
+            ${about}, ${this.#sql.json(labels)})`,
       ),
     );
-    if (row.outcome === "lost") return { kind: "lost" };
+    if (row.outcome === "lost" || row.outcome === "foreign") return { kind: row.outcome };
     const session = await this.find(`n${row.session}`);
     if (!session) throw new Error("a session that was opened is not there");
     return { kind: row.outcome, session };

@@ -3,7 +3,8 @@
  *
  * Invariants:
  * 1. Only the database is touched.
- * 2. A change needs the token of the session's live lease; another caller's session is not there.
+ * 2. A change needs the token of the session's live lease; another caller's session is not there. The caller is judged
+ *    before anything is written.
  * 3. Another agent's backend session is never told.
  */
 import { createHash } from "node:crypto";
@@ -54,11 +55,10 @@ export class SessionKeeping implements Sessions {
     call: CallContext,
   ): Promise<{ readonly session: Session; readonly reopened: boolean }> {
     const subject = subjectUrl === "" ? undefined : subjectNamed(subjectUrl, this.#deps.forges);
-    const outcome = await this.#deps.store.open(this.#proven(token, leaseId), subject, labels);
+    const outcome = await this.#deps.store.open(this.#proven(token, leaseId), subject, labels, limitedTo(call.caller));
+    if (outcome.kind === "foreign") throw tokenInvalid();
     if (outcome.kind === "lost") throw leaseLost("", leaseId);
     const { session } = outcome;
-    const caller = limitedTo(call.caller);
-    if (caller !== undefined && session.caller !== caller) throw tokenInvalid();
     if (outcome.kind === "mismatch") {
       const metadata = { session: session.id, subject: session.subject?.url ?? "" };
       throw new Failure("SUBJECT_MISMATCH", `the open session of this binding is about ${session.subject?.url}`, {

@@ -78,7 +78,7 @@ export type OpenSessionResponse = Message<"leasehold.v1.OpenSessionResponse"> & 
   session?: Session | undefined;
 
   /**
-   * It was open before.
+   * It was there before this lease; a call that is repeated under the same lease is answered the same.
    *
    * @generated from field: bool reopened = 2;
    */

@@ -86,6 +86,12 @@ export interface SessionStore {
   find(sessionId: string, caller?: string): Promise<Session | undefined>;
   /** In the order of their ids, after the id `after`. */
   list(filter: SessionFilter, after: string, limit: number): Promise<readonly Session[]>;
-  /** In the order of their sequence, after it. */
-  changes(sessionId: string, filter: ChangeFilter, after: bigint, limit: number): Promise<readonly Change[]>;
+  /** In the order of their sequence, after it: at most `limit`, and no more once they take `maxBytes`. `more`: there are others. */
+  changes(
+    sessionId: string,
+    filter: ChangeFilter,
+    after: bigint,
+    limit: number,
+    maxBytes: number,
+  ): Promise<{ readonly changes: readonly Change[]; readonly more: boolean }>;
 }

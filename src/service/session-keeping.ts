@@ -40,6 +40,9 @@ export interface SessionsDependencies {
   readonly wake: Wake;
 }
 
+/** So much of changes, and then one more: a client that takes 4 MiB in one message can read every page. */
+const pageBytes = 2 * 1024 ** 2;
+
 export class SessionKeeping implements Sessions {
   readonly #deps: SessionsDependencies;
 
@@ -153,8 +156,7 @@ export class SessionKeeping implements Sessions {
   ): Promise<{ readonly changes: readonly Change[]; readonly more: boolean }> {
     await this.get(input.sessionId, call);
     const { sessionId, filter, after, pageSize } = input;
-    const found = await this.#deps.store.changes(sessionId, filter, after, pageSize + 1);
-    return { changes: found.slice(0, pageSize), more: found.length > pageSize };
+    return this.#deps.store.changes(sessionId, filter, after, pageSize, pageBytes);
   }
 
   async get(sessionId: string, call: CallContext): Promise<Session> {

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { connectPool } from "../../src/postgres/client.js";
 import { finishDueWork, makeIdle, openStoreFixture, type StoreFixture } from "../support/store.js";
-import { lease, session } from "../support/store-sessions.js";
+import { lease, session, subject } from "../support/store-sessions.js";
 import { until } from "../support/until.js";
 
 let fixture: StoreFixture;
@@ -80,4 +80,37 @@ test("D1 Reclaim takes no workspace that was leased and parked since it was chos
     ["NONE", "FENCE_MISMATCH"],
   ]);
   expect((await store.pool.get(held.workspaceId))?.state).toBe("PARKED");
+});
+
+test("G4 a renewed lease is told whole, with the time that it has now", async () => {
+  const { store } = fixture;
+  const held = await lease(fixture, "mine", subject);
+  const [renewed] = await store.leases.renew([{ workspaceId: held.workspaceId, fence: held.fence, ttlMs: 90_000 }]);
+  const { remainingMs, ...rest } = renewed ?? held;
+  const found = await store.leases.find(held);
+  expect(rest).toEqual({ ...found, remainingMs: undefined });
+  expect(rest).toMatchObject({ subject, ttlMs: 90_000 });
+  expect(remainingMs).toBeGreaterThan(89_000);
+});
+
+test("E3 a page of changes ends before it is too large for a client, and what follows is told of", async () => {
+  const { store } = fixture;
+  const { id, held } = await session(fixture, "mine", undefined, false);
+  const change = {
+    ...{ kind: "MODIFIED", path: "a", previousPath: "", baseCommit: "", commit: "", summary: "" },
+    ...{ patch: "x".repeat(100_000), patchTruncated: false },
+  } as const;
+  await store.sessions.record({ sessionId: id, key: held }, "ada", "", "d", Array(30).fill(change));
+  const seen: number[] = [];
+  for (let more = true; more; ) {
+    const page = await store.sessions.changes(id, {}, BigInt(seen.at(-1) ?? 0), 1_000, 1 << 20);
+    expect(page.changes.length).toBeLessThanOrEqual(11);
+    expect(page.changes.length).toBeGreaterThan(0);
+    seen.push(...page.changes.map(({ sequence }) => Number(sequence)));
+    more = page.more;
+  }
+  expect(seen).toEqual(Array.from({ length: 30 }, (_, index) => index + 1));
+  const some = await store.sessions.changes(id, {}, 28n, 1, 1 << 20);
+  expect([some.changes.map(({ sequence }) => Number(sequence)), some.more]).toEqual([[29], true]);
+  expect((await store.sessions.changes(id, {}, 30n, 1, 1 << 20)).more).toBe(false);
 });

@@ -158,8 +158,14 @@ export interface Renewal extends LeaseKey {
 }
 
 export type EndOutcome =
-  | { readonly kind: "ended" | "already"; readonly workspace: Workspace; readonly reason: LeaseEndReason }
-  /** Only a restored database can forget a lease whose token is genuine. */
+  | {
+      readonly kind: "ended" | "already";
+      readonly workspace: Workspace;
+      readonly reason: LeaseEndReason;
+      /** Somebody else has had the workspace since, or is about to: what it tells is theirs. */
+      readonly passedOn: boolean;
+    }
+  /** A lease whose token is genuine is forgotten some time after its end, or by a restored database. */
   | { readonly kind: "unknown" };
 
 export interface WorkspaceFilter {
@@ -173,7 +179,7 @@ export interface WorkspaceFilter {
   readonly workspaceId?: string;
   readonly leaseId?: string;
   readonly states?: readonly WorkspaceState[];
-  /** Only workspaces that this caller leases. */
+  /** Only workspaces that this caller leases, or that wait for a binding of its own, as parked ones do. */
   readonly caller?: string;
 }
 

@@ -4,7 +4,7 @@
  * Invariant: a project's repositories are those whose URL is below the forge's own host; what a message says of other
  * places is not looked at, so that whoever may sign for one forge can say nothing of another.
  */
-import type { Forge, Subject } from "./subject.js";
+import { type Forge, plainUrl, type Subject } from "./subject.js";
 import { parseUpstream } from "./upstream-url.js";
 
 export type ForgeEvent =
@@ -26,9 +26,9 @@ export type ForgeEvent =
  */
 export function subjectUrls(forge: Forge, event: Extract<ForgeEvent, { kind: "subject" }>): readonly string[] {
   const { project, number, subject } = event;
-  const gitlab = subject === "ISSUE" ? ["-/issues", "-/work_items"] : ["-/merge_requests"];
+  const gitlab = subject === "ISSUE" ? ["issues", "work_items"] : ["merge_requests"];
   const sections = forge.kind === "gitlab" ? gitlab : ["issues", "pulls", "pull"];
-  return sections.map((section) => `${forge.url}/${project}/${section}/${number}`);
+  return sections.map((section) => plainUrl(forge, project, section, number));
 }
 
 /** Whether a registered URL is of this project: on the forge's host, over any protocol, with or without `.git`. */

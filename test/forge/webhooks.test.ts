@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ForgeEvent, isOfProject, subjectUrls } from "../../src/domain/forge-event.js";
-import { type ForgeKind, forgeKinds } from "../../src/domain/subject.js";
+import { type ForgeKind, forgeKinds, subjectOf } from "../../src/domain/subject.js";
 import { SignedWebhooks } from "../../src/forge/signed-webhooks.js";
 import { githubLike, gitlab, hmac, message, noCommit, type Sent } from "./payloads.js";
 
@@ -237,4 +237,22 @@ test("D3 a subject is told of by all URLs that sessions may have of it", () => {
     "https://x/o/n/-/issues/7",
     "https://x/o/n/-/work_items/7",
   ]);
+});
+
+test("D3 a session's subject is the one that its forge tells of, however caller and forge spell the project", () => {
+  for (const kind of ["forgejo", "gitea", "github", "gitlab"] as const) {
+    const forge = { name: "f", kind, url: "https://git.example.com/Base" };
+    const page = kind === "gitlab" ? "-/issues/7" : "issues/7";
+    const closed = { kind: "subject", project: "Acme/Widget", subject: "ISSUE", number: 7, state: "CLOSED" } as const;
+    const told = subjectUrls(forge, closed);
+    for (const url of [
+      `https://git.example.com/Base/acme/widget/${page}`,
+      `https://git.example.com/Base/ACME/Widget/${page}`,
+      `HTTPS://Git.Example.com/Base/Acme/Widget/${page}#note`,
+    ]) {
+      const subject = subjectOf(url, [forge]);
+      expect(subject?.url, url).toBe(`https://git.example.com/Base/acme/widget/${page}`);
+      expect(told, url).toContain(subject?.url);
+    }
+  }
 });

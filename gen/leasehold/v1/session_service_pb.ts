@@ -484,7 +484,7 @@ export type ListSessionsRequest = Message<"leasehold.v1.ListSessionsRequest"> & 
   binding: string;
 
   /**
-   * Only those about the subject with this URL.
+   * Only those about the subject with this URL (the plain one, as answers have it). At most 2,048 bytes.
    *
    * @generated from field: string subject = 3;
    */

@@ -46,6 +46,22 @@ export function isOfProject(url: string, forgeUrl: string, project: string): boo
   return place.host === forge.host && path === `${root.toLowerCase()}/${name}`;
 }
 
+/** Name of the forge that a registered URL is on; empty if that is none of them, or if its host alone does not tell which. */
+export function forgeOf(url: string, forges: readonly Forge[]): string {
+  const place = placeOf(url);
+  if (!place) return "";
+  const sites = forges.map(({ name, url: site }) => ({ name, site: new URL(site) }));
+  if (place.scheme === "ssh") {
+    const [only, ...others] = sites.filter(({ site }) => site.hostname === place.host);
+    return others.length === 0 ? (only?.name ?? "") : "";
+  }
+  const under = ({ site }: (typeof sites)[number]) =>
+    site.host === place.host &&
+    `${place.path}/`.toLowerCase().startsWith(`${site.pathname.replace(/\/+$/, "")}/`.toLowerCase());
+  const [closest] = sites.filter(under).sort((a, b) => b.site.pathname.length - a.site.pathname.length);
+  return closest?.name ?? "";
+}
+
 /** `host`: with its port for http(s), where that is the forge itself; without it for ssh, which has a port of its own. */
 function placeOf(
   text: string,

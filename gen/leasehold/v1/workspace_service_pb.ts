@@ -552,49 +552,49 @@ export const ReleaseResponseSchema: GenMessage<ReleaseResponse> = /*@__PURE__*/
  */
 export type ListActiveRequest = Message<"leasehold.v1.ListActiveRequest"> & {
   /**
-   * Only this repository's. Empty: all.
+   * Only this repository's. Empty: all. At most 128 bytes.
    *
    * @generated from field: string repository = 1;
    */
   repository: string;
 
   /**
-   * Only those leased to this holder.
+   * Only those leased to this holder. At most 256 bytes.
    *
    * @generated from field: string holder = 2;
    */
   holder: string;
 
   /**
-   * Only those on this host.
+   * Only those on this host. At most 128 bytes.
    *
    * @generated from field: string host = 3;
    */
   host: string;
 
   /**
-   * Only those whose lease has all these labels.
+   * Only those whose lease has all these labels. As in AcquireRequest.
    *
    * @generated from field: map<string, string> labels = 4;
    */
   labels: { [key: string]: string };
 
   /**
-   * Only this one.
+   * Only this one. At most 128 bytes.
    *
    * @generated from field: string workspace_id = 5;
    */
   workspaceId: string;
 
   /**
-   * Only the one with this live lease.
+   * Only the one with this live lease. At most 128 bytes.
    *
    * @generated from field: string lease_id = 6;
    */
   leaseId: string;
 
   /**
-   * Only those of this binding, parked ones as well as leased ones if `states` names them.
+   * Only those of this binding, parked ones as well as leased ones if `states` names them. At most 256 bytes.
    *
    * @generated from field: string binding = 20;
    */
@@ -609,7 +609,7 @@ export type ListActiveRequest = Message<"leasehold.v1.ListActiveRequest"> & {
   subject: string;
 
   /**
-   * Only those in one of these states. Empty: LEASED.
+   * Only those in one of these states. At most 32. Empty: LEASED.
    *
    * @generated from field: repeated leasehold.v1.WorkspaceState states = 7;
    */
@@ -941,42 +941,42 @@ export const ResetResponseSchema: GenMessage<ResetResponse> = /*@__PURE__*/
  */
 export type WatchRequest = Message<"leasehold.v1.WatchRequest"> & {
   /**
-   * Only this repository's.
+   * Only this repository's. At most 128 bytes.
    *
    * @generated from field: string repository = 1;
    */
   repository: string;
 
   /**
-   * Only events of leases of this holder.
+   * Only events of leases of this holder. At most 256 bytes.
    *
    * @generated from field: string holder = 2;
    */
   holder: string;
 
   /**
-   * Only this host's.
+   * Only this host's. At most 128 bytes.
    *
    * @generated from field: string host = 3;
    */
   host: string;
 
   /**
-   * Only this workspace's.
+   * Only this workspace's. At most 128 bytes.
    *
    * @generated from field: string workspace_id = 4;
    */
   workspaceId: string;
 
   /**
-   * Only this lease's.
+   * Only this lease's. At most 128 bytes.
    *
    * @generated from field: string lease_id = 5;
    */
   leaseId: string;
 
   /**
-   * Only these kinds. Empty: all.
+   * Only these kinds. At most 64. Empty: all.
    *
    * @generated from field: repeated leasehold.v1.EventKind kinds = 6;
    */
@@ -1004,7 +1004,7 @@ export type WatchRequest = Message<"leasehold.v1.WatchRequest"> & {
   untilNow: boolean;
 
   /**
-   * The store that `from_revision` is of. If given and another: STORE_CHANGED.
+   * The store that `from_revision` is of. If given and another: STORE_CHANGED. At most 128 bytes.
    *
    * @generated from field: string store_id = 10;
    */
@@ -1364,7 +1364,7 @@ export const WorkspaceService: GenService<{
    * Errors: REPOSITORY_NOT_FOUND, REVISION_NOT_FOUND, REVISION_AMBIGUOUS, HOST_NOT_FOUND,
    * UPSTREAM_NOT_ALLOWED, UPSTREAM_DENIED, UPSTREAM_UNAVAILABLE, REPOSITORY_FAILED, REPOSITORY_PAUSED,
    * HOST_UNAVAILABLE, POOL_EXHAUSTED, REQUEST_ID_REUSED, LEASE_LOST (the request id's lease has ended), HOST_IO,
-   * SALVAGE_NOT_FOUND, SALVAGE_FAILED, SUBJECT_UNKNOWN_FORGE.
+   * SALVAGE_NOT_FOUND, SALVAGE_FAILED, SUBJECT_UNKNOWN_FORGE, BINDING_IN_USE, BINDING_ELSEWHERE, DISK_LOW.
    *
    * @generated from rpc leasehold.v1.WorkspaceService.Acquire
    */
@@ -1424,7 +1424,7 @@ export const WorkspaceService: GenService<{
    *
    * Each workspace is its own transaction; a batch never fails as a whole, every result tells its own outcome.
    * Work that exists nowhere else is salvaged first, behind the answer; where that fails, the workspace is quarantined.
-   * Safe to retry. Errors: SELECTOR_REQUIRED.
+   * Safe to retry. Errors: SELECTOR_REQUIRED, REPOSITORY_NOT_FOUND.
    *
    * @generated from rpc leasehold.v1.WorkspaceService.Reclaim
    */

@@ -166,6 +166,11 @@ describe("the architecture", () => {
     expect(sources.filter(({ text }) => !opened.test(text)).map((file) => file.path)).toEqual([]);
   });
 
+  it("hands the environment of whoever runs the tests to no program, unless it was cleaned", () => {
+    const others = tests.filter(({ path }) => path !== "test/support/environment.ts" && path !== "test/support/odd-agent.mjs");
+    expect(matches(others, /\.\.\.process\.env\b|Object\.entries\(process\.env\)|env: process\.env\b/)).toEqual([]);
+  });
+
   it("leaves no note for later in the code", () => {
     expect(matches(everything, /\b(T[O]DO|F[I]XME)\b/)).toEqual([]);
   });

@@ -4,6 +4,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, syml
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { CheckoutTarget } from "../../src/ports/git-engine.js";
+import { cleanEnvironment } from "../support/environment.js";
 import { UpstreamRepository, writeFile } from "../support/repositories.js";
 import { Bench, Site, state, workerEntry } from "./support.js";
 
@@ -192,7 +193,7 @@ function asNobody(call: string, request: object): unknown {
     "-e",
     script,
   ];
-  const env = { ...process.env, HOME: "/nonexistent", TMPDIR: bench.at("nobody") };
+  const env = cleanEnvironment({ HOME: "/nonexistent", TMPDIR: bench.at("nobody") });
   return JSON.parse(execFileSync("setpriv", args, { encoding: "utf8", cwd: "/", env }));
 }
 

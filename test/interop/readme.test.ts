@@ -5,11 +5,10 @@
  *    `ts tour.mts` is saved there first. Only the server's address is another one, so that a server of yours is let be.
  * 2. The block marked `sh tour grpcurl` runs where grpcurl is or can be had.
  */
-import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { brokenLinks } from "../support/links.js";
 import { makeGrpcurl } from "./grpcurl.js";
 import { useServed } from "./served.js";
 import { prepareLimitMs, root, run, Unavailable } from "./toolchain.js";
@@ -84,14 +83,4 @@ test("the tour of the README does what the README says", { timeout: prepareLimit
     expect(at, `${words} is missing after character ${from} of:\n${stdout}`).toBeGreaterThanOrEqual(0);
     from = at + words.length;
   }
-});
-
-test("every file and heading that the documents link to is there", () => {
-  const directories = ["", "docs", "examples/agents", "examples"];
-  const documents = directories
-    .filter((directory) => existsSync(join(root, directory)))
-    .flatMap((directory) => readdirSync(join(root, directory)).map((name) => join(directory, name)))
-    .filter((name) => name.endsWith(".md"));
-  expect(documents.length).toBeGreaterThan(16);
-  expect(documents.flatMap((name) => brokenLinks(root, name))).toEqual([]);
 });

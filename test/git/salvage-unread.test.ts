@@ -159,32 +159,30 @@ test("A5 a reference counts as git reads it, whatever follows the id in its file
 });
 
 describe.skipIf(!isRoot)("with a second user", () => {
+  let scene: Scene;
+  beforeAll(async () => {
+    scene = await new Scene().open();
+  });
+  afterAll(() => scene.bench.close());
+
   test.each(["refs/heads/mine", "logs/refs/heads/mine", "packed-refs", "index", "objects/pack", "refs/heads"])(
     "A5 a workspace is kept as it is where its .git/%s may not be read",
     async (name) => {
-      const scene = await new Scene().open();
-      try {
-        const { site, target } = await scene.workspace();
-        asHolder(
-          'cd "$1" && git checkout -q -b mine && git commit -q --allow-empty -m mine && git pack-refs',
-          site.path,
-        );
-        asHolder('cd "$1" && git commit -q --allow-empty -m more', site.path);
-        const place = join(site.path, ".git", name);
-        chownSync(place, 0, 0);
-        chmodSync(place, 0o600);
-        const { mirror, trustedIndex, path } = site;
-        const report = { salvageId: "s1", repository: "m", workspaceId: "m-1", leaseId: "l", holder: "", caller: "" };
-        const outcome = await scene.bench.engine.salvageWork({
-          ...{ mirror, trustedIndex, candidates: [path], from: target.commit, salvageIgnored: [] },
-          salvages: scene.bench.at("salvages", "m.git"),
-          report: { ...report, reason: "EXPIRED" },
-          limits: { fileBytes: 1024 ** 2, totalBytes: 1024 ** 2 },
-        });
-        expect(outcome).toMatchObject({ kind: "refused", path });
-      } finally {
-        await scene.bench.close();
-      }
+      const { site, target } = await scene.workspace();
+      const { mirror, trustedIndex, path } = site;
+      asHolder('cd "$1" && git checkout -q -b mine && git commit -q --allow-empty -m mine && git pack-refs', path);
+      asHolder('cd "$1" && git commit -q --allow-empty -m more', path);
+      const place = join(path, ".git", name);
+      chownSync(place, 0, 0);
+      chmodSync(place, 0o600);
+      const report = { salvageId: "s1", repository: "m", workspaceId: "m-1", leaseId: "l", holder: "", caller: "" };
+      const outcome = await scene.bench.engine.salvageWork({
+        ...{ mirror, trustedIndex, candidates: [path], from: target.commit, salvageIgnored: [] },
+        salvages: scene.bench.at("salvages", `${site.name}.git`),
+        report: { ...report, reason: "EXPIRED" },
+        limits: { fileBytes: 1024 ** 2, totalBytes: 1024 ** 2 },
+      });
+      expect(outcome).toMatchObject({ kind: "refused", path });
     },
   );
 });

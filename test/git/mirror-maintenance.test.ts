@@ -172,3 +172,18 @@ test("G7 clones that are made meanwhile are whole", async () => {
     expect(git(site.path, "fsck", "--full", "--strict")).toBe("");
   }
 });
+
+test("G7 the mirrors of submodules' upstreams are merged too, and keep what no reference reaches", async () => {
+  const path = await bench.mirror(upstream.path, "modules/sub");
+  const dropped = upstream.commit("dropped");
+  await bench.fetch(path, upstream.path);
+  upstream.git("reset", "-q", "--hard", "HEAD~1");
+  for (let round = 0; round < 8; round++) {
+    upstream.commit(`later ${round}`);
+    await bench.fetch(path, upstream.path);
+  }
+  expect(await bench.engine.maintainModules(bench.at("modules"))).toBeGreaterThan(6);
+  expect(git(path, "cat-file", "-t", dropped)).toBe("commit");
+  expect(git(path, "fsck", "--full", "--strict", "--no-dangling")).toBe("");
+  expect(await bench.engine.maintainModules(bench.at("nowhere"))).toBe(0);
+});

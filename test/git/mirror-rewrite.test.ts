@@ -100,14 +100,28 @@ test("G7 what no reference reaches goes, and nothing else, by git's own judgemen
 });
 
 test("G1 G7 what a branch that was deleted upstream had stays for fourteen days, as a salvage does: nobody salvaged it", async () => {
+  const main = upstream.commit("forwards", { "small.txt": "y\n" });
+  upstream.git("tag", "-f", "-a", "-m", "the same tag elsewhere", "v1");
+  await bench.fetch(mirror, upstream.path);
+  const tag = upstream.id("v1");
+  upstream.git("reset", "-q", "--hard", "HEAD~1");
+  upstream.git("tag", "-d", "v1");
   await dropTopic();
   const file = join(mirror, "leasehold-former-tips");
+  const noted = readFileSync(file, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => line.slice(-40));
+  // the tag's first place is on the branch that went forwards
+  expect(noted.sort()).toEqual([gone, main, tag].sort());
   const day = 24 * 3_600_000;
-  writeFileSync(file, `${Date.now() - 13 * day} ${gone}\n`);
+  const asOf = (days: number): void =>
+    writeFileSync(file, noted.map((id) => `${Date.now() - days * day} ${id}\n`).join(""));
+  asOf(13);
   expect(await maintain()).toEqual({ packs: 0, rewritten: false });
   expect(git(mirror, "rev-list", "--objects", gone)).toContain("gone.bin");
   yesterday();
-  writeFileSync(file, `${Date.now() - 14 * day} ${gone}\n`);
+  asOf(14);
   expect(await maintain()).toMatchObject({ rewritten: true });
   expect(has(gone)).toBe(false);
 });

@@ -14,6 +14,7 @@ import {
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { CheckoutTarget } from "../../src/ports/git-engine.js";
+import { cleanEnvironment } from "../support/environment.js";
 import { UpstreamRepository, writeFile } from "../support/repositories.js";
 import { Bench, Site, state, workerEntry } from "./support.js";
 
@@ -202,7 +203,7 @@ function asNobody(call: string, request: object | string): unknown {
     "-e",
     script,
   ];
-  const env = { ...process.env, HOME: "/nonexistent", TMPDIR: bench.at("nobody") };
+  const env = cleanEnvironment({ HOME: "/nonexistent", TMPDIR: bench.at("nobody") });
   return JSON.parse(execFileSync("setpriv", args, { encoding: "utf8", cwd: "/", env, timeout: 20_000 }));
 }
 

@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, test, vi } from "vitest";
 import { WorkerPool } from "../../src/git/worker-pool.js";
+import { cleanEnvironment } from "../support/environment.js";
 import { TemporaryDirectory } from "../support/repositories.js";
 import { workerEntry } from "./support.js";
 
@@ -38,7 +39,7 @@ test("G12 a worker dies with a server that is killed while the worker's own thre
   );
   const homes = directory.at("homes");
   mkdirSync(homes);
-  const server = fork(script, [], { execArgv: [], env: { ...process.env, TMPDIR: homes } });
+  const server = fork(script, [], { execArgv: [], env: cleanEnvironment({ TMPDIR: homes }) });
   let worker = 0;
   server.on("message", ([pid]: number[]) => {
     worker = pid ?? 0;

@@ -103,7 +103,7 @@ export class Measuring {
     const isDue = ({ kind, repository }: Place) => (this.#next.get(`${kind} ${repository}`) ?? 0) <= performance.now();
     const fixed = [this.#place("TRASH", "", places.trash), this.#place("SUBMODULES", "", places.submodules)];
     const indexes = this.#place("OTHER", "", places.indexes);
-    // which repositories there are is asked for only when something is due, or a minute has passed
+    // which repositories there are is asked for at most every `settleMs`
     if ((this.#next.get("names") ?? 0) > performance.now()) return [...fixed, indexes].filter(isDue);
     this.#next.set("names", performance.now() + settleMs);
     const found = await usage.places();

@@ -118,7 +118,7 @@ export function refusalOf(outcome: GrantOutcome, binding: string): Failure | und
   }
 }
 
-function bindingInUse(binding: string): Failure {
+export function bindingInUse(binding: string): Failure {
   const message = "another lease has the workspace of this binding, or what it held is being salvaged";
   return new Failure("BINDING_IN_USE", message, { metadata: { binding }, retryAfterMs: 1_000 });
 }

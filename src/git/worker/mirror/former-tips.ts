@@ -12,6 +12,7 @@ import { replaceFile } from "../files/replace-file.js";
 import { isObjectId } from "./refs.js";
 
 const fileName = "leasehold-former-tips";
+const mostKept = 20_000;
 const keptMs = 14 * 24 * 3_600_000;
 
 interface FormerTip {
@@ -29,8 +30,12 @@ export function noteFormer(mirror: string, ids: readonly string[]): void {
   if (ids.length === 0) return;
   const timeMs = Date.now();
   const tips = new Map(read(mirror).map((tip) => [tip.id, tip]));
-  for (const id of ids) tips.set(id, { id, timeMs });
-  replaceFile(join(mirror, fileName), [...tips.values()].map((tip) => `${tip.timeMs} ${tip.id}\n`).join(""));
+  for (const id of ids) {
+    tips.delete(id);
+    tips.set(id, { id, timeMs });
+  }
+  const kept = [...tips.values()].slice(-mostKept);
+  replaceFile(join(mirror, fileName), kept.map((tip) => `${tip.timeMs} ${tip.id}\n`).join(""));
 }
 
 function read(mirror: string): readonly FormerTip[] {

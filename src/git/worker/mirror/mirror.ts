@@ -152,14 +152,29 @@ async function update(
     changed.map(([, id]) => id),
   );
   const table = { head, refs };
-  const named = new Set([...refs.values()].map(({ id }) => id));
-  noteFormer(
-    directory,
-    [...before.refs.values()].map(({ id }) => id).filter((id) => !named.has(id)),
-  );
+  noteFormer(directory, await left(repository, before.refs, refs));
   writeMirrorRefs(directory, table);
   syncDirectory(directory);
   return table;
+}
+
+/** What `before` named and `after` may not lead to: references that are gone, and those that were moved elsewhere than forwards. */
+async function left(
+  repository: Repository,
+  before: ReadonlyMap<string, Ref>,
+  after: ReadonlyMap<string, Ref>,
+): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const [name, { id, peeled = id }] of before) {
+    const now = after.get(name);
+    if (now?.id === id) continue;
+    const next = now && git.Oid.fromString(now.peeled ?? now.id);
+    // what is no commit leads nowhere, and is told so by an error
+    const isForwards =
+      next && (await git.Graph.reachableFromAny(repository, git.Oid.fromString(peeled), [next]).catch(() => false));
+    if (!isForwards) found.push(id);
+  }
+  return found;
 }
 
 function isFollowed(name: string): boolean {

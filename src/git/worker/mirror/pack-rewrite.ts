@@ -21,7 +21,7 @@ import { replaceFile } from "../files/replace-file.js";
 import { removeTree } from "../files/trash.js";
 import { enableFsync, findObject, git, objectType, withRepository } from "../nodegit.js";
 import { formerTips } from "./former-tips.js";
-import { countObjects, type Pack, packsOf, placeOf } from "./mirror-packs.js";
+import { countDistinct, countObjects, type Pack, packsOf, placeOf } from "./mirror-packs.js";
 import { damagedObjects } from "./mirror-record.js";
 import { makeView, takePacks } from "./mirror-view.js";
 import { refsDigest } from "./pack-swap.js";
@@ -69,7 +69,7 @@ export async function rewritePacks(request: MaintainMirrorRequest): Promise<Made
   try {
     const view = await viewOf(mirror, place, table, [...keep, ...former]);
     const needed = await countNeeded(view);
-    const total = packs.reduce((sum, pack) => sum + countObjects(mirror, pack.name), 0);
+    const total = countDistinct(mirror, packs);
     const made = hasGrown || needed < total * (1 - tolerated) ? await fetchAll(view, place, needed) : undefined;
     writeState(mirror, { seen, bytes: made && made.bytes < bytes ? made.bytes : bytes });
     if (!made || made.bytes > bytes * worthwhile) {

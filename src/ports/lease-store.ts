@@ -72,6 +72,8 @@ export interface GrantRequest {
   readonly commit: string;
   readonly head: string;
   readonly refsVersion: bigint;
+  /** Of the upstream where the commit was found. */
+  readonly url: string;
   /** Directory under which a new workspace's path is made. */
   readonly workspaceRoot: string;
   /** Whether there is room on the disk for a new one. */
@@ -94,6 +96,8 @@ export type GrantOutcome =
   /** Withdrawn, unattended, already served, or of a host that this server does not own. */
   | { readonly kind: "gone" }
   | { readonly kind: "paused" }
+  /** The repository has another upstream now: what is wanted is to be found there. */
+  | { readonly kind: "moved" }
   /** A workspace would have to be made, and may not. */
   | { readonly kind: "no-room" }
   /** `held`: it waits for its own binding, and before nobody; `in-use`: it may not wait. */

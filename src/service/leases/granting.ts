@@ -163,8 +163,13 @@ export class Granting {
     if (!repository || repository.removing) throw new Failure("REPOSITORY_NOT_FOUND", "the repository was removed");
     let salvage = await this.#salvage(ticket, repository);
     let lostSalvageId = "";
+    const { dependencies } = this.#deps;
+    const { dependencies: wish } = ticket.spec;
     const [wanted, target] = await timed(timings, "resolve", async () => {
       const found = (await foreseen?.wanted) ?? (await this.#resolve(ticket, repository, salvage));
+      // what is wrong with the wish is found before a workspace is taken; what comes back to its binding needs no manifests
+      const isAsked = wish && wish.manifests.length > 0 && ticket.spec.binding === "";
+      if (isAsked) await dependencies.find(wish, repository, found.resolved.commit);
       return [found, await this.#deps.submodules.target(repository, found.resolved)] as const;
     });
     for (let attempt = 1; ; attempt++) {
@@ -190,7 +195,9 @@ export class Granting {
           "a workspace could not be prepared",
         );
         if (asFailure(error).reason === "DISK_LOW") throw this.#deps.disk.failure(ticket.repositoryId, error);
-        if (attempt >= attempts || asFailure(error).reason.startsWith("SALVAGE_")) throw error;
+        // another workspace makes no difference to these
+        const { reason, code } = asFailure(error);
+        if (attempt >= attempts || reason.startsWith("SALVAGE_") || code === "INVALID_ARGUMENT") throw error;
       } finally {
         letGo();
         this.#granted.delete(ticket.ticketId);

@@ -162,8 +162,14 @@ export interface Renewal extends LeaseKey {
 }
 
 export type EndOutcome =
-  | { readonly kind: "ended" | "already"; readonly workspace: Workspace; readonly reason: LeaseEndReason }
-  /** Only a restored database can forget a lease whose token is genuine. */
+  | {
+      readonly kind: "ended" | "already";
+      readonly workspace: Workspace;
+      readonly reason: LeaseEndReason;
+      /** Somebody else has had the workspace since, or is about to: what it tells is theirs. */
+      readonly passedOn: boolean;
+    }
+  /** A lease whose token is genuine is forgotten some time after its end, or by a restored database. */
   | { readonly kind: "unknown" };
 
 export interface WorkspaceFilter {
@@ -177,7 +183,7 @@ export interface WorkspaceFilter {
   readonly workspaceId?: string;
   readonly leaseId?: string;
   readonly states?: readonly WorkspaceState[];
-  /** Only workspaces that this caller leases. */
+  /** Only workspaces that this caller leases, or that wait for a binding of its own, as parked ones do. */
   readonly caller?: string;
 }
 
@@ -235,7 +241,7 @@ export interface TicketDesk {
 
 /** Acquire's other side: the owner of the ticket's host. */
 export interface TicketBoard {
-  /** Tickets of the owned host that are attended and that `known` does not have, in their order. Reopens those whose grant was lost. */
+  /** Tickets of the owned host that are attended and that `known` does not have, in their order. */
   pending(known: readonly bigint[]): Promise<readonly Ticket[]>;
   /** Gives an attended ticket a workspace if nobody waits before it, else its place in the queue. The workspace becomes PREPARING. */
   grant(request: GrantRequest): Promise<GrantOutcome>;
@@ -247,7 +253,7 @@ export interface TicketBoard {
 }
 
 export interface LeaseStore {
-  /** Renews many leases at once; the answer has the renewed leases, and for the others their end reason. */
+  /** Renews many leases at once; the answer has each one's, in their order: undefined where it has ended. */
   renew(renewals: readonly Renewal[]): Promise<readonly (Lease | undefined)[]>;
   /** Reads a lease, living or ended. */
   find(key: LeaseKey): Promise<Lease | undefined>;

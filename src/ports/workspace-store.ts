@@ -27,8 +27,10 @@ export interface Work {
   readonly leaseTimeMs?: number;
   /** It may hold work of a holder, which has to be salvaged before anything destroys it. */
   readonly guardWork: boolean;
-  /** How often it was tried, this time included. */
+  /** How often it was begun, this time included. */
   readonly attempt: number;
+  /** How often in a row it has failed. What was only broken off does not count, nor what the disk had no room for. */
+  readonly failures: number;
 }
 
 export type WorkResult =
@@ -38,11 +40,14 @@ export type WorkResult =
   | { readonly kind: "verified"; readonly verification: Verification }
   | { readonly kind: "retired" }
   | { readonly kind: "quarantined"; readonly path: string; readonly problem: string }
-  /** Try again later. `lacksRoom`: the disk is full; it is tried as often as it takes, and what holds no work is removed instead. */
+  /** Try again later; what fails five times in a row is quarantined. `lacksRoom`: the disk is full; it is tried as often as it takes, and what holds no work is removed instead. */
   | { readonly kind: "failed"; readonly problem: string; readonly lacksRoom?: boolean };
 
 export interface WorkspaceStore {
-  /** Claims work that is due: cleaning, removing, and what a dead owner left half done. `known`: what this process is doing. */
+  /**
+   * Claims work that is due: cleaning, removing, and what a dead owner left half done, whose tickets are open again.
+   * `known`: what this process is doing.
+   */
   claimWork(known: readonly LeaseKey[], workspaceRoot: string, limit: number): Promise<readonly Work[]>;
   /** Makes the rows of workspaces that are missing for `min_idle`, and claims their making. */
   claimMissingIdle(workspaceRoot: string, limit: number): Promise<readonly Work[]>;

@@ -1,5 +1,6 @@
 /** Pull requests are asked for with everything else that is wanted at that moment. */
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { Failure } from "../../src/domain/failure.js";
 import { acquire, openSite, type Site } from "../support/services.js";
 import { git, Upstream } from "../support/upstream.js";
 
@@ -42,4 +43,16 @@ test("C3 a pull request comes with the first making of its repository's mirror",
   await site.register("code", upstream.url);
   const { grant } = await acquire(site, "code", { revision: "refs/pull/1/head" });
   expect(grant.lease.commit).toBe(commit);
+});
+
+test("B6 a mirror that was made stays READY where the pull request that was wanted with it could not be had", async () => {
+  const { url } = await Upstream.make(site.directory.at("upstreams"), "code");
+  site.before("fetchMirror", async () => {
+    throw new Failure("UPSTREAM_UNAVAILABLE", "the upstream cannot be reached");
+  });
+  const wanted = acquire(site, url, { revision: "refs/pull/1/head" });
+  await expect(wanted).rejects.toMatchObject({ reason: "UPSTREAM_UNAVAILABLE" });
+  const rows = await site.fixture.sql<{ state: string }[]>`
+    select m.state from mirrors m join repositories r on r.id = m.repository_id where r.url = ${url}`;
+  expect(rows).toEqual([{ state: "READY" }]);
 });

@@ -55,7 +55,7 @@ export interface WorkspaceStore {
   /** Stores a result. False if the claim was lost: then the result means nothing. */
   finishWork(key: LeaseKey, result: WorkResult): Promise<boolean>;
   /** Of these paths, those of workspaces of the owned host that no longer are, or never became, what the row says. A path that
-   * belongs to no row at all is not among them: it may be somebody's work. */
+   * belongs to no row at all, or whose row says that nobody has salvaged it, is not among them: it may be somebody's work. */
   leftovers(paths: readonly string[]): Promise<readonly string[]>;
   /** Forgets unattended tickets, old request ids, old leases and the rows of the dead. Any server, one at a time. */
   keepHouse(retentionMs: number): Promise<void>;

@@ -127,7 +127,7 @@ export class PostgresSessions implements SessionStore {
          where s.id > ${sessionNumber(after)} and s.state = any (${`{${states.join(",")}}`}::text[])
            and (${repository || null}::text is null or s.repository = ${repository || null}::text)
            and (${binding || null}::text is null or s.binding = ${binding || null}::text)
-           and (${subject || null}::text is null or s.subject ->> 'url' = ${subject || null}::text)
+           and (${subject || null}::text is null or s.subject ->> 'url' in (${subject || null}::text, lower(${subject || null}::text)))
            and (${agent || null}::text is null
                 or exists (select from session_agents a where a.session_id = s.id and a.agent = ${agent || null}::text))
            and (${host || null}::text is null or s.host = ${host || null}::text)

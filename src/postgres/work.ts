@@ -128,6 +128,8 @@ export class PostgresWork implements WorkspaceStore {
            -- no directory of ours had a fence that was not given yet
            and coalesce(m.parts[3]::bigint, 0) <= w.fence
            and (w.state = 'RETIRED' or (p.path <> w.path and p.path <> all (w.old_paths)))
+           -- nobody has salvaged what is in it
+           and not (w.state = 'RETIRED' and w.guard_work)
            -- beside a workspace that is being worked on, they may be in use
            and (m.parts[4] is null or w.state not in ('PREPARING', 'CLEANING'))`,
     );

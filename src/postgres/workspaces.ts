@@ -48,7 +48,7 @@ export class PostgresWorkspaces implements WorkspacePool {
              and (${filter.caller ?? null}::text is null or coalesce(l.caller, w.bound_caller) = ${filter.caller ?? null}::text)
              and (${filter.binding || null}::text is null or w.binding = ${filter.binding || null}::text)
              and (${filter.subject || null}::text is null or w.id in (select x.id from workspaces x
-                   where x.subject ->> 'url' = ${filter.subject || null}::text and x.subject is not null and x.state in ('LEASED', 'PARKED')))
+                   where x.subject ->> 'url' in (${filter.subject || null}::text, lower(${filter.subject || null}::text)) and x.subject is not null and x.state in ('LEASED', 'PARKED')))
              and (${key ? String(key.fence) : null}::bigint is null or l.lease_fence = ${key ? String(key.fence) : null}::bigint)
              and (${this.#sql.json(filter.labels ?? {})}::jsonb = '{}' or l.labels @> ${this.#sql.json(filter.labels ?? {})}::jsonb)
              and (${filter.states?.length ? `{${filter.states.join(",")}}` : null}::text[] is null

@@ -207,6 +207,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     sweeps: store.sweeps,
     events,
     usage: store.usage,
+    forges: options.forges.configured,
     wake,
     info,
   });

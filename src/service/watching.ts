@@ -15,7 +15,7 @@ import type { EventLog } from "../ports/event-log.js";
 import type { WorkspaceFilter, WorkspacePool } from "../ports/lease-store.js";
 import type { Logger } from "../ports/logger.js";
 import { EventTail, type Follower } from "./event-tail.js";
-import { drainingFailure } from "./leases/acquiring.js";
+import { drainingFailure } from "./leases/attending.js";
 import type { CallContext, WatchInput, WatchItem, WatchStep } from "./services.js";
 
 export interface WatchingDependencies {

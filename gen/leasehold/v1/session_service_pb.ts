@@ -471,42 +471,42 @@ export const GetSessionResponseSchema: GenMessage<GetSessionResponse> = /*@__PUR
  */
 export type ListSessionsRequest = Message<"leasehold.v1.ListSessionsRequest"> & {
   /**
-   * Only this repository's.
+   * Only this repository's. At most 128 bytes.
    *
    * @generated from field: string repository = 1;
    */
   repository: string;
 
   /**
-   * Only those of this binding.
+   * Only those of this binding. At most 256 bytes.
    *
    * @generated from field: string binding = 2;
    */
   binding: string;
 
   /**
-   * Only those about the subject with this URL.
+   * Only those about the subject with this URL (the plain one, as answers have it). At most 2,048 bytes.
    *
    * @generated from field: string subject = 3;
    */
   subject: string;
 
   /**
-   * Only those that have this agent.
+   * Only those that have this agent. At most 128 bytes.
    *
    * @generated from field: string agent = 4;
    */
   agent: string;
 
   /**
-   * Only those whose newest workspace is on this host.
+   * Only those whose newest workspace is on this host. At most 128 bytes.
    *
    * @generated from field: string host = 5;
    */
   host: string;
 
   /**
-   * Only those in one of these states. Empty: ACTIVE and SUSPENDED.
+   * Only those in one of these states. At most 8. Empty: ACTIVE and SUSPENDED.
    *
    * @generated from field: repeated leasehold.v1.SessionState states = 6;
    */

@@ -83,6 +83,20 @@ export const age: Rule<Duration | undefined> = (value, path, report) => {
   }
 };
 
+const mostOfKey = 40;
+
+/**
+ * Where the entry of a map is. Only the beginning of its key is repeated, in ASCII: it may be anything that a caller
+ * made up, and answers have to be short.
+ */
+export function entryOf(path: string, key: string): string {
+  const ascii = JSON.stringify(key.slice(0, mostOfKey)).replace(
+    /[^\x20-\x7e]/g,
+    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  return `${path}[${ascii}]`;
+}
+
 const maxLabels = 32;
 const labelKey = /^[a-z0-9][a-z0-9._/-]{0,62}$/;
 const labelValue = text({ max: 256 });
@@ -91,7 +105,7 @@ export const labels: Rule<Readonly<Record<string, string>>> = (value, path, repo
   const entries = Object.entries(value);
   if (entries.length > maxLabels) report(path, `has more than ${maxLabels} entries`);
   for (const [key, content] of entries.slice(0, maxLabels)) {
-    const place = `${path}[${JSON.stringify(key.slice(0, 63))}]`;
+    const place = entryOf(path, key);
     if (!labelKey.test(key)) report(place, "has a key that is not [a-z0-9][a-z0-9._/-]{0,62}");
     labelValue(content, place, report);
   }

@@ -100,7 +100,10 @@ export class Salvaging {
     return this.#discard(work.candidates, places.trash, places.trustedIndex(work.key.workspaceId));
   }
 
-  /** Removes a directory that no row names as its workspace's any more: whatever was in it has come through here before. */
+  /**
+   * Removes a directory that no row names as its workspace's any more: whatever was in it has come through here before.
+   * Where it has not, because the host was removed with it, the store names no leftover.
+   */
   async removeLeftover(path: string): Promise<void> {
     await this.#discard([path], this.#deps.places.trash);
   }

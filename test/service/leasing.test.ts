@@ -1,9 +1,12 @@
 /** What the callers of leases are told: all of what is theirs, in time, and nothing of what is another's. */
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Acquired } from "../../src/service/services.js";
 import { acquire, call, openSite, type Site } from "../support/services.js";
 import { until } from "../support/until.js";
 import { Upstream } from "../support/upstream.js";
+
+// workers, a database and a server's parts in one process: on a busy machine they take their time
+vi.setConfig({ testTimeout: 60_000 });
 
 let site: Site;
 beforeEach(async () => {

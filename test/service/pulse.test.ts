@@ -1,6 +1,6 @@
 /** What happens by itself goes on beside slow files, and beside files that refuse to go. */
 import { existsSync, writeFileSync } from "node:fs";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { acquire, call, openSite, type Site } from "../support/services.js";
 import { until } from "../support/until.js";
 import { Upstream } from "../support/upstream.js";
@@ -9,10 +9,10 @@ import { Upstream } from "../support/upstream.js";
 vi.setConfig({ testTimeout: 60_000 });
 
 let site: Site;
-beforeEach(async () => {
+beforeAll(async () => {
   site = await openSite();
 });
-afterEach(() => site.close());
+afterAll(() => site.close());
 
 async function repository(name: string): Promise<string> {
   const { url } = await Upstream.make(site.directory.at("upstreams"), name);

@@ -190,11 +190,12 @@ export class Mirrors {
     const isUsable = known?.state === "READY" && !this.#damaged.has(repository.id);
     const exists = isUsable && (await this.#isWhole(repository));
     const start = performance.now();
+    const stored = (refs: MirrorRefs) => this.#store(repository, refs, performance.now() - start);
+    let made: Mirror | undefined;
     try {
-      const made = exists ? undefined : await this.#make(repository);
+      made = exists ? undefined : await stored(await this.#make(repository));
       // a clone has branches and tags only
-      const refs = made && wanted.length === 0 ? made : await this.#refresh(repository, wanted);
-      const mirror = await this.#store(repository, refs, performance.now() - start);
+      const mirror = made && wanted.length === 0 ? made : await stored(await this.#refresh(repository, wanted));
       log.info(
         { repository: repository.name, made: !exists, ms: Math.round(performance.now() - start) },
         "mirror is up to date",
@@ -208,7 +209,7 @@ export class Mirrors {
         ? { cause: cause instanceof Error ? cause.message : undefined }
         : { err: cause ?? failure };
       log.warn({ repository: repository.name, reason, problem, ...detail }, "mirror could not be fetched");
-      if (!exists && failure.reason !== "DATABASE_UNAVAILABLE") {
+      if (!exists && !made && failure.reason !== "DATABASE_UNAVAILABLE") {
         await repositories.updateMirror(repository.id, {
           state: "FAILED",
           problem: failure.message,

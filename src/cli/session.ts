@@ -114,13 +114,25 @@ function addChanges(group: Command): void {
     });
 }
 
+interface CloseFlags extends Flags {
+  readonly force?: boolean;
+  readonly leaseToken?: string;
+}
+
 function addClose(group: Command): void {
   withOutput(withCall(group.command("close").description("close a session: its agents' conversations are forgotten")))
     .argument("<id>", "the session")
-    .option("--force", "also while its lease lives, which goes on")
-    .action(async (sessionId: string, options: Flags & { force?: boolean }) => {
+    .option("--force", "also while its lease lives, which goes on; for admins")
+    .option(
+      "--lease-token <token>",
+      "closes it while this lease lives; others on this machine can read it here, so better: LEASEHOLD_LEASE_TOKEN",
+    )
+    .action(async (sessionId: string, options: CloseFlags) => {
       await withClient(options, async (client) => {
-        const request = { sessionId, force: options.force ?? false };
+        const { force = false } = options;
+        // who forces needs none, and the variable may be of another lease
+        const leaseToken = options.leaseToken ?? (force ? "" : (process.env.LEASEHOLD_LEASE_TOKEN ?? ""));
+        const request = { sessionId, force, leaseToken };
         const response = await client.sessions.closeSession(request, { timeoutMs: options.timeout });
         if (options.output === "json") return printJson(CloseSessionResponseSchema, response);
         notice(`session ${sessionId} ${response.alreadyClosed ? "was closed before" : "is closed"}`);

@@ -17,6 +17,7 @@ import {
   ListChangesResponseSchema,
   ListSessionsResponseSchema,
 } from "../../gen/leasehold/v1/session_service_pb.js";
+import { allPages } from "../client/pages.js";
 import { collectEnum, enumName, enumNames } from "./arguments.js";
 import { type CallOptions, withCall, withClient } from "./connection.js";
 import { ago, labelText, notice, type OutputOptions, printFacts, printJson, printTable, withOutput } from "./output.js";
@@ -60,12 +61,9 @@ function addList(group: Command): void {
         const states = (options.state ?? []).map((name) => SessionState[name]);
         const request = { repository, binding, subject, agent, host, states, pageSize: 1_000 };
         const merged = create(ListSessionsResponseSchema);
-        let pageToken = "";
-        do {
-          const page = await client.sessions.listSessions({ ...request, pageToken }, { timeoutMs: options.timeout });
-          merged.sessions.push(...page.sessions);
-          pageToken = page.nextPageToken;
-        } while (pageToken !== "");
+        const ask = (pageToken: string) =>
+          client.sessions.listSessions({ ...request, pageToken }, { timeoutMs: options.timeout });
+        for await (const { sessions } of allPages(ask)) merged.sessions.push(...sessions);
         if (options.output === "json") return printJson(ListSessionsResponseSchema, merged);
         const head = ["SESSION", "REPOSITORY", "BINDING", "STATE", "ACTIVE", "AGENTS", "SUBJECT"];
         printTable(head, merged.sessions.map(row), "no sessions");
@@ -94,12 +92,9 @@ function addChanges(group: Command): void {
       await withClient(options, async (client) => {
         const request = { sessionId, agent: options.agent ?? "", path: options.path ?? "", pageSize: 1_000 };
         const merged = create(ListChangesResponseSchema);
-        let pageToken = "";
-        do {
-          const page = await client.sessions.listChanges({ ...request, pageToken }, { timeoutMs: options.timeout });
-          merged.changes.push(...page.changes);
-          pageToken = page.nextPageToken;
-        } while (pageToken !== "");
+        const ask = (pageToken: string) =>
+          client.sessions.listChanges({ ...request, pageToken }, { timeoutMs: options.timeout });
+        for await (const { changes } of allPages(ask)) merged.changes.push(...changes);
         if (options.output === "json") return printJson(ListChangesResponseSchema, merged);
         const rows = merged.changes.map((change) => [
           String(change.sequence),

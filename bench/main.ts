@@ -1,7 +1,8 @@
 /**
  * The benchmark: `npm run bench -- [rows] [--quick] [--output table|json|markdown]`.
  *
- * Exits with 0 when every row was measured, also where a target was missed; with 1 when one could not be.
+ * Exits with 0 when every row was measured, also where a target was missed; with 1 when one could not be; with 2 for a
+ * command line that is wrong.
  */
 import { parseArgs } from "node:util";
 import { Bench } from "./harness/bench.js";
@@ -13,21 +14,15 @@ import { rows } from "./rows/rows.js";
 const say = (text: string) => process.stderr.write(`${text}\n`);
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      quick: { type: "boolean", default: false },
-      output: { type: "string", default: "table" },
-      help: { type: "boolean", default: false },
-    },
-  });
+  const given = readOptions();
+  if (given === undefined) return 2;
+  const { values, positionals } = given;
   const tell = { table: toTable, markdown: toMarkdown, json: (r: readonly Result[]) => toJson(r, machine()) };
   const format = tell[values.output as keyof typeof tell];
   const unknown = positionals.filter((name) => !rows.some((row) => row.name === name));
   if (values.help || !format || unknown.length > 0) {
     if (unknown.length > 0) say(`no such row: ${unknown.join(", ")}`);
-    say("npm run bench -- [rows] [--quick] [--output table|json|markdown]\n\nrows:");
-    for (const row of rows) say(`  ${row.name.padEnd(12)} ${row.title}`);
+    tellUsage();
     return values.help ? 0 : 2;
   }
   const selected = positionals.length > 0 ? rows.filter((row) => positionals.includes(row.name)) : rows;
@@ -45,6 +40,29 @@ async function main(): Promise<number> {
   say(`\n${cores} cores (${processor}), Node ${node}, ${new Date().toISOString().slice(0, 10)}`);
   process.stdout.write(`${format(results)}\n`);
   return results.some((result) => result.problem) ? 1 : 0;
+}
+
+/** Undefined if they are wrong, which was then said. */
+function readOptions() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        quick: { type: "boolean", default: false },
+        output: { type: "string", default: "table" },
+        help: { type: "boolean", default: false },
+      },
+    });
+  } catch (error) {
+    say(error instanceof Error ? error.message : String(error));
+    tellUsage();
+    return undefined;
+  }
+}
+
+function tellUsage(): void {
+  say("npm run bench -- [rows] [--quick] [--output table|json|markdown]\n\nrows:");
+  for (const row of rows) say(`  ${row.name.padEnd(12)} ${row.title}`);
 }
 
 async function measure(row: Row, bench: Bench): Promise<Result> {

@@ -166,6 +166,21 @@ describe("the architecture", () => {
     expect(sources.filter(({ text }) => !opened.test(text)).map((file) => file.path)).toEqual([]);
   });
 
+  it("hands the environment of whoever runs the tests to no program, unless it was cleaned", () => {
+    const others = tests.filter(({ path }) => path !== "test/support/environment.ts");
+    expect(matches(others, /\benv(:| =) (\{ \.\.\.)?process\.env\b|entries\(process\.env\)/)).toEqual([]);
+  });
+
+  it("has no enum and no parameter property: types are erased, and nothing else is", () => {
+    expect(matches(sources, /^\s*(export\s+)?(declare\s+)?(const\s+)?enum\s/)).toEqual([]);
+    const properties = sources.filter(({ text }) =>
+      [...text.matchAll(/\bconstructor\s*\(([^){]*)/g)].some(([, parameters = ""]) =>
+        /(^|,)\s*(public|private|protected|readonly|override)\s+\w/.test(parameters),
+      ),
+    );
+    expect(properties.map(({ path }) => path)).toEqual([]);
+  });
+
   it("leaves no note for later in the code", () => {
     expect(matches(everything, /\b(T[O]DO|F[I]XME)\b/)).toEqual([]);
   });

@@ -28,9 +28,11 @@ export class ServerProcess {
   static async start(dataDir: string): Promise<ServerProcess> {
     // the environment of whoever runs the benchmark must not configure the server
     const env = Object.fromEntries(
-      Object.entries(process.env).filter(([name]) => !/^(LEASEHOLD_|DATABASE_URL)/.test(name)),
+      Object.entries(process.env).filter(([name]) => !/^(LEASEHOLD_|DATABASE_|GIT_|PG)/.test(name)),
     );
-    const args = [program, "serve", "--data-dir", dataDir, "--listen", "127.0.0.1:0"];
+    // nor how full its disk is
+    const disk = ["--disk-low", "0", "--disk-min-free", "0"];
+    const args = [program, "serve", "--data-dir", dataDir, "--listen", "127.0.0.1:0", ...disk];
     const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "pipe"] });
     const logFile = `${dataDir}.log`;
     child.stderr?.pipe(createWriteStream(logFile));

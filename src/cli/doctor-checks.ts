@@ -10,6 +10,7 @@ import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Config } from "../config/config.js";
 import { type ConnectionOptions, openClient } from "./connection.js";
@@ -31,6 +32,8 @@ export interface Finding {
 
 const execute = promisify(execFile);
 const require = createRequire(import.meta.url);
+/** In a checkout and in the package. */
+const nodegitSetUp = fileURLToPath(new URL("../../../setup/nodegit.mjs", import.meta.url));
 const enoughBytes = 1_000_000_000;
 
 export async function findings(options: DoctorFlags): Promise<Finding[]> {
@@ -104,7 +107,7 @@ async function libgit2(): Promise<Verdict> {
   } catch (error) {
     const { stderr = "" } = error as { stderr?: string };
     const reason = /^(?:Error|TypeError): .*$/m.exec(stderr)?.[0] ?? (error as Error).message.split("\n")[0];
-    return { verdict: "broken", found: `nodegit does not load: ${reason}; \`npm rebuild nodegit\` compiles it` };
+    return { verdict: "broken", found: `nodegit does not load: ${reason}; \`node ${nodegitSetUp}\` compiles it` };
   }
 }
 

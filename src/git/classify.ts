@@ -66,7 +66,7 @@ function classifyFault(fault: Fault, subject: CallSubject): Failure {
   if (fault.kind === "salvage-not-found") return fail("SALVAGE_NOT_FOUND", fault.message);
   if (fault.kind === "obstructed") return fail("HOST_IO", fault.message);
   if (isFull(fault)) return fail("DISK_LOW", "this host's disk is full");
-  if (isDisk(fault, subject)) return fail("HOST_IO", "this host's disk failed or is full");
+  if (isDisk(fault, subject)) return fail("HOST_IO", "this host's disk failed, or refuses the server");
   if (subject.url === undefined) return fail("INTERNAL", "internal error");
   if (fault.kind === "upstream-denied" || deniedNumbers.has(fault.errno ?? 0) || deniedTexts.test(fault.message)) {
     return fail("UPSTREAM_DENIED", denial(fault));

@@ -3,18 +3,35 @@ import { writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { leasehold, start, temporaryDirectory } from "../support/command-line.js";
+import { endStarted, leasehold, start, temporaryDirectory } from "../support/command-line.js";
+import { killPostgres } from "../support/server.js";
 
 // One database for all: making it takes longer than everything else here.
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
 beforeAll(async () => {
   directory = await temporaryDirectory();
 });
-afterAll(() => directory[Symbol.asyncDispose]());
+afterAll(async () => {
+  await endStarted();
+  killPostgres(join(directory.path, "data"));
+  await directory[Symbol.asyncDispose]();
+});
 
 const flags = (listen = "127.0.0.1:0", data = join(directory.path, "data")) => [
-  ...["serve", "--listen", listen, "--data-dir", data],
+  ...["serve", "--listen", listen, "--data-dir", data, "--disk-low", "0", "--disk-min-free", "0"],
 ];
+
+test("a database of whoever runs the tests is none of theirs", async () => {
+  process.env.DATABASE_URL = "postgres://127.0.0.1:1/somebody";
+  try {
+    const serving = start("", flags());
+    await serving.printed("listening");
+    serving.child.kill("SIGTERM");
+    expect((await serving.finished).stderr).not.toContain("somebody");
+  } finally {
+    delete process.env.DATABASE_URL;
+  }
+}, 90_000);
 
 test("serve says where it listens, once, on standard output; SIGTERM and SIGINT drain it and end it with 0", async () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {

@@ -5,6 +5,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { connect, type Lease, LeaseLostError } from "../../src/client/index.js";
+import { cleanEnvironment } from "../support/environment.js";
 import { draining, failure, granted, leaseLost, leaseOf, renewed, serveScript } from "../support/scripted-server.js";
 import { until } from "../support/until.js";
 
@@ -250,5 +251,5 @@ function holder(address: string, more: string): ChildProcess {
   const entry = fileURLToPath(new URL("../../dist/src/client/index.js", import.meta.url));
   const script = `const { connect } = await import(${JSON.stringify(entry)});
     (await connect({ address: ${JSON.stringify(address)} }).acquire({ repository: "demo" }))${more};`;
-  return spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "inherit" });
+  return spawn(process.execPath, ["--input-type=module", "-e", script], { env: cleanEnvironment(), stdio: "inherit" });
 }

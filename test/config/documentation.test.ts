@@ -29,13 +29,13 @@ function row({
   ].join(" | ");
 }
 
-test("G10 the page has every setting, in the table's order and words", () => {
+test("the page has every setting, in the table's order and words", () => {
   const rows = Object.values(settings).map((setting) => `| ${row(setting as Setting)} |`);
   const table = page.split("\n").filter((line) => line.startsWith("| `"));
   expect(table).toEqual(rows);
 });
 
-test("G10 every default stands for itself: it is a value that its setting takes", () => {
+test("every default stands for itself: it is a value that its setting takes", () => {
   for (const setting of Object.values(settings) as Setting[]) {
     expect(setting.schema.safeParse(setting.default).success, setting.key).toBe(true);
   }

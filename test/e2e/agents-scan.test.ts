@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { ChangeKind } from "../../gen/leasehold/v1/session_pb.js";
 import { useAgents } from "../support/agent-site.js";
+import { cleanEnvironment } from "../support/environment.js";
 import { until } from "../support/until.js";
 
 const site = useAgents();
@@ -68,7 +69,7 @@ it("E3 the command line records too, and nothing of a scan outlives the files th
       "--address",
       server.address,
     ];
-    const env = { ...process.env, LEASEHOLD_LEASE_TOKEN: leaseToken };
+    const env = cleanEnvironment({ LEASEHOLD_LEASE_TOKEN: leaseToken });
     const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { env });
     return stdout + stderr;
   };

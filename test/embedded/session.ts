@@ -13,6 +13,7 @@ import postgres from "postgres";
 import { afterAll, onTestFinished } from "vitest";
 import { type EmbeddedConnection, startEmbeddedPostgres } from "../../src/postgres/embedded/embedded-postgres.js";
 import { isRunning } from "../../src/postgres/embedded/process.js";
+import { cleanEnvironment } from "../support/environment.js";
 import { until } from "../support/until.js";
 
 const builtModule = resolve("dist/src/postgres/embedded/embedded-postgres.js");
@@ -82,7 +83,7 @@ export function startUser(dataDir: string, options: UserOptions = {}): User {
   const child = spawn(process.execPath, flags, {
     ...ids,
     cwd: "/",
-    env: { ...process.env, ...env },
+    env: cleanEnvironment(env),
     stdio: ["pipe", "pipe", "inherit"],
   });
   const messages: string[] = [];

@@ -71,6 +71,11 @@ test("the tour of the README does what the README says", { timeout: prepareLimit
     "REMOVED",
     "/workspaces/demo/w",
     "hello",
+    // without installing again: the first round installs, the second finds it
+    "installed",
+    "MISSING",
+    "READY",
+    "node_modules",
   ];
   let from = 0;
   for (const words of inOrder) {
@@ -78,16 +83,4 @@ test("the tour of the README does what the README says", { timeout: prepareLimit
     expect(at, `${words} is missing after character ${from} of:\n${stdout}`).toBeGreaterThanOrEqual(0);
     from = at + words.length;
   }
-});
-
-test("every file that the documents link to is there", async () => {
-  const broken: string[] = [];
-  for (const document of ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/clients.md"]) {
-    const text = readFileSync(join(root, document), "utf8");
-    for (const [, target = ""] of text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)) {
-      const { code } = await run("test", ["-e", join(root, dirname(document), target)]);
-      if (code !== 0) broken.push(`${document}: ${target}`);
-    }
-  }
-  expect(broken).toEqual([]);
 });

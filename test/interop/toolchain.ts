@@ -8,6 +8,7 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { beforeAll, beforeEach } from "vitest";
+import { cleanEnvironment } from "../support/environment.js";
 
 /** The root of the sources. */
 export const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -69,7 +70,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       // A group of its own, so that a compiler's children end with it.
       detached: true,
       ...(cwd !== undefined && { cwd }),
-      env: { ...process.env, ...env },
+      env: cleanEnvironment(env),
     });
     const output = { stdout: "", stderr: "" };
     child.stdout.setEncoding("utf8").on("data", (text: string) => {

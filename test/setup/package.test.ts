@@ -1,9 +1,10 @@
 /** The package as another one gets it: packed, unpacked, imported, type-checked, run. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { brokenLinks } from "../support/links.js";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
@@ -71,7 +72,25 @@ it("F5 the protos are in the package, so that any language generates its client 
   expect(proto).toContain("service WorkspaceService");
 });
 
-it("the migrations are in the package: what is installed can serve", () => {
-  const text = readFileSync(join(installed, "src/postgres/migrations/0001_store.sql"), "utf8");
-  expect(text).toContain("create table leases");
+it("the migrations are in the package where the program reads them: what is installed can serve", () => {
+  const program = `const { readMigrations } = await import(${JSON.stringify(join(installed, "dist/src/postgres/migrate.js"))});
+    console.log((await readMigrations()).length);`;
+  const sources = readdirSync(join(root, "src/postgres/migrations")).length;
+  expect(node("--input-type=module", "--eval", program)).toBe(`${sources}\n`);
+});
+
+it("what compiles nodegit is in the package, with all that it imports, and nothing that needs a checkout", () => {
+  const program = `await import(${JSON.stringify(join(installed, "setup/nodegit.mjs"))}); console.log("whole");`;
+  expect(node("--input-type=module", "--eval", program)).toBe("whole\n");
+  const names = readdirSync(join(installed, "setup"));
+  for (const name of ["start.mjs", "test.mjs", "build.mjs", "bench.mjs", "prepare.mjs"])
+    expect(names).not.toContain(name);
+});
+
+it("every document in the package links to what is in the package", () => {
+  const documents = readdirSync(installed, { recursive: true, encoding: "utf8" }).filter((name) =>
+    name.endsWith(".md"),
+  );
+  expect(documents.length).toBeGreaterThan(14);
+  expect(documents.flatMap((name) => brokenLinks(installed, name))).toEqual([]);
 });

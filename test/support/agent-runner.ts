@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { cleanEnvironment } from "./environment.js";
 import { until } from "./until.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: lines of several kinds, each looked at by the test that asked for it
@@ -15,9 +16,8 @@ export class AgentRunner {
   #complaint = "";
 
   constructor(args: readonly string[], environment: Readonly<Record<string, string>>) {
-    const inherited = Object.entries(process.env).filter(([name]) => !/^(LEASEHOLD_|GIT_)/.test(name));
     this.#child = spawn(process.execPath, [resolve("examples/agents/drive.mjs"), ...args], {
-      env: { ...Object.fromEntries(inherited), ...environment },
+      env: cleanEnvironment(environment),
       stdio: ["pipe", "pipe", "pipe"],
     });
     this.#closed = once(this.#child, "close");

@@ -1,4 +1,9 @@
-/** Owns how tests run the built command line: as a process of its own, against a scripted server. */
+/**
+ * Owns how tests run the built command line: as a process of its own.
+ *
+ * 1. It gets nothing of this process's configuration: see environment.ts.
+ * 2. What a file started is gone after it, also where a test failed before it ended it.
+ */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
@@ -6,6 +11,8 @@ import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { afterAll } from "vitest";
+import { cleanEnvironment } from "./environment.js";
 
 export const bin = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));
 
@@ -23,13 +30,29 @@ export interface Running {
   readonly finished: Promise<Finished>;
 }
 
+const started = new Map<ChildProcess, Promise<unknown>>();
+
+/** Ends what this file started and still runs, without a chance to tidy up. It is called at the end of every file. */
+export async function endStarted(): Promise<void> {
+  for (const child of started.keys()) {
+    try {
+      // a group of its own
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
+  await Promise.all(started.values());
+}
+afterAll(endStarted);
+
 /** Starts `leasehold ARGS` in a process group of its own, without a terminal. */
 export function start(address: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): Running {
   if (!existsSync(bin)) throw new Error("not built: `npx tsc -p .` makes dist/");
   const child = spawn(process.execPath, [bin, ...args], {
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, LEASEHOLD_ADDRESS: address, LEASEHOLD_TOKEN: "", ...environment },
+    env: cleanEnvironment({ LEASEHOLD_ADDRESS: address, LEASEHOLD_TOKEN: "", ...environment }),
   });
   let stdout = "";
   let stderr = "";
@@ -39,7 +62,11 @@ export function start(address: string, args: readonly string[], environment: Nod
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;
   });
-  const finished = once(child, "close").then(([status, signal]) => ({ status, signal, stdout, stderr }) as Finished);
+  const finished = once(child, "close").then(([status, signal]) => {
+    started.delete(child);
+    return { status, signal, stdout, stderr } as Finished;
+  });
+  started.set(child, finished);
   return {
     child,
     finished,
@@ -95,7 +122,7 @@ sys.stdout.buffer.write(seen)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
   const child = spawn("python3", ["-c", python, typing.after, typing.keys, process.execPath, bin, ...args], {
     stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, LEASEHOLD_ADDRESS: address, LEASEHOLD_TOKEN: "", TERM: "xterm" },
+    env: cleanEnvironment({ LEASEHOLD_ADDRESS: address, LEASEHOLD_TOKEN: "", TERM: "xterm" }),
   });
   let stdout = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

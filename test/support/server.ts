@@ -2,7 +2,8 @@
  * Owns: the real server as a real process, for tests that kill it.
  *
  * 1. A server is started from `dist/`, in a directory of its own, with nothing of this process's configuration.
- * 2. Whatever a file started is gone after it, an embedded Postgres whose server was killed included.
+ * 2. Whatever a file started is gone after it, an embedded Postgres whose server was killed included, also where one
+ *    step of that fails.
  * 3. When a test fails, the last lines of every server's log are printed.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -18,6 +19,7 @@ import { clusterUser } from "../../src/postgres/embedded/cluster.js";
 import { servesCluster } from "../../src/postgres/embedded/process.js";
 import { socketDirectory, socketPort } from "../../src/postgres/embedded/socket-path.js";
 import { createDatabase } from "./database.js";
+import { cleanEnvironment } from "./environment.js";
 import { Client } from "./rpc-client.js";
 import { until } from "./until.js";
 
@@ -115,10 +117,9 @@ export class ServerProcess {
     if (host !== undefined) args.push("--host", host);
     // how full this machine's disk is decides no test
     if (!flags.includes("--disk-low")) args.push("--disk-low", "0", "--disk-min-free", "0");
-    const inherited = Object.entries(process.env).filter(([name]) => !/^(LEASEHOLD_|DATABASE_|GIT_)/.test(name));
     const child = spawn(process.execPath, [main, ...args, ...flags], {
       cwd: tmpdir(),
-      env: { ...Object.fromEntries(inherited), ...(databaseUrl && { DATABASE_URL: databaseUrl }), ...env },
+      env: cleanEnvironment({ ...(databaseUrl && { DATABASE_URL: databaseUrl }), ...env }),
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#child = child;
@@ -186,15 +187,26 @@ export function useServers(): Servers {
     for (const server of servers) process.stderr.write(`--- log of ${server.host}\n${server.tail()}\n`);
   });
   afterAll(async () => {
-    for (const step of steps) await step();
+    const faults: unknown[] = [];
+    const attempt = async (step: () => unknown) => {
+      try {
+        await step();
+      } catch (error) {
+        faults.push(error);
+      }
+    };
+    for (const step of steps) await attempt(step);
     for (const server of servers) {
-      server.client.close();
-      await server.kill9();
-      killPostgres(server.dataDir);
+      await attempt(() => server.client.close());
+      await attempt(() => server.kill9());
+      await attempt(() => killPostgres(server.dataDir));
     }
-    for (const sql of connections) await sql.end({ timeout: 1 });
-    for (const database of databases) await database.drop();
-    for (const directory of directories) await rm(directory, { recursive: true, force: true, maxRetries: 20 });
+    for (const sql of connections) await attempt(() => sql.end({ timeout: 1 }));
+    for (const database of databases) await attempt(() => database.drop());
+    for (const directory of directories) {
+      await attempt(() => rm(directory, { recursive: true, force: true, maxRetries: 20 }));
+    }
+    if (faults.length > 0) throw new AggregateError(faults, "not all of what the file started is gone");
   });
   const directory = async () => {
     const path = await realpath(await mkdtemp(join(tmpdir(), "leasehold-e2e-")));

@@ -78,7 +78,7 @@ export type OpenSessionResponse = Message<"leasehold.v1.OpenSessionResponse"> & 
   session?: Session | undefined;
 
   /**
-   * It was open before.
+   * It was there before this lease; a call that is repeated under the same lease is answered the same.
    *
    * @generated from field: bool reopened = 2;
    */
@@ -372,7 +372,8 @@ export type ListChangesRequest = Message<"leasehold.v1.ListChangesRequest"> & {
   afterSequence: bigint;
 
   /**
-   * How many to answer at most. 0: 100; above 1,000: 1,000; negative: FIELD_INVALID.
+   * How many to answer at most. 0: 100; above 1,000: 1,000; negative: FIELD_INVALID. A page whose changes take more than 2 MiB
+   * ends earlier.
    *
    * @generated from field: int32 page_size = 5;
    */
@@ -407,7 +408,7 @@ export type ListChangesResponse = Message<"leasehold.v1.ListChangesResponse"> & 
   changes: Change[];
 
   /**
-   * For the next page; empty on the last.
+   * For the next page; empty on the last, however few changes a page has.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -512,7 +513,7 @@ export type ListSessionsRequest = Message<"leasehold.v1.ListSessionsRequest"> & 
   states: SessionState[];
 
   /**
-   * Only those in which nothing happened for at least this long.
+   * Only those in which nothing happened for at least this long. At most 3,650 days.
    *
    * @generated from field: google.protobuf.Duration inactive_for = 7;
    */

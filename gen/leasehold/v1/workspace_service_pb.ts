@@ -481,8 +481,8 @@ export type ReleaseRequest = Message<"leasehold.v1.ReleaseRequest"> & {
   disposition: Disposition;
 
   /**
-   * Answer only when the workspace is clean, or its cleaning has failed, or the call's deadline comes.
-   * The lease is ended in any case. Default false.
+   * Answer only when the workspace is clean, or its cleaning has failed, or the call's deadline is near: then with what is
+   * known by then, as without it. The lease is ended in any case. Default false.
    *
    * @generated from field: bool wait_for_clean = 4;
    */
@@ -510,7 +510,7 @@ export const ReleaseRequestSchema: GenMessage<ReleaseRequest> = /*@__PURE__*/
  */
 export type ReleaseResponse = Message<"leasehold.v1.ReleaseResponse"> & {
   /**
-   * The workspace.
+   * The workspace. Where somebody else has had it since, without its path, binding, fence, commit, branch and problem.
    *
    * @generated from field: leasehold.v1.Workspace workspace = 1;
    */
@@ -749,7 +749,8 @@ export type ReclaimRequest = Message<"leasehold.v1.ReclaimRequest"> & {
   includeParked: boolean;
 
   /**
-   * Idle workspaces that have been idle for at least this long. Unset: however long. Negative: FIELD_INVALID.
+   * Idle workspaces that have been idle for at least this long. Unset: however long. Negative, or above
+   * 3,650 days: FIELD_INVALID.
    *
    * @generated from field: google.protobuf.Duration older_than = 3;
    */

@@ -40,6 +40,7 @@ import { defaultMaxWorkspaces, repositoryNamePattern } from "../../domain/reposi
 import { type SettingName, updatableSettings } from "../repository-settings.js";
 import { checkKeepPaths, dependencyManifests, environment, keepPaths } from "./dependency-limits.js";
 import {
+  age,
   any,
   atLeast,
   duration,
@@ -78,12 +79,6 @@ const salvageTtl: Rule<Duration | undefined> = (value, path, report) => {
     report(path, "is not 1 s to 3,650 days");
 };
 
-/** 0 is never. */
-const idleTtl: Rule<Duration | undefined> = (value, path, report) => {
-  duration(value, path, report);
-  if ((value?.seconds ?? 0n) > 3650n * 86_400n) report(path, "is above 3,650 days");
-};
-
 /** Rules of the settings that a caller may give, by their proto names. */
 const settings: Readonly<Record<SettingName, (repository: Repository, path: string, report: Report) => void>> = {
   url: (r, path, report) => text({ max: 2048, required: true })(r.url, path, report),
@@ -98,7 +93,7 @@ const settings: Readonly<Record<SettingName, (repository: Repository, path: stri
   kill_stragglers: any,
   salvage_ignored: (r, path, report) => list({ max: 64, each: salvagedGlob })(r.salvageIgnored, path, report),
   share_dependencies: any,
-  idle_ttl: (r, path, report) => idleTtl(r.idleTtl, path, report),
+  idle_ttl: (r, path, report) => age(r.idleTtl, path, report),
 };
 
 function checkSettings(repository: Repository, names: readonly string[], report: Report): void {
@@ -188,7 +183,7 @@ const workspaceRequests = [
   limits(ReclaimRequestSchema, {
     repository: name,
     host: name,
-    olderThan: duration,
+    olderThan: age,
     includeParked: any,
     leaseIds: list({ max: 1000, each: requiredName }),
     workspaceIds: list({ max: 1000, each: requiredName }),

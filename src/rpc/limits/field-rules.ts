@@ -73,6 +73,16 @@ export const duration: Rule<Duration | undefined> = (value, path, report) => {
   else if (seconds > maxDurationSeconds || nanos > 999_999_999) report(path, "is no valid duration");
 };
 
+const mostDays = 3_650n;
+
+/** A duration that reaches back from now, or on from it, by what a clock of the database can be moved by. */
+export const age: Rule<Duration | undefined> = (value, path, report) => {
+  duration(value, path, report);
+  if ((value?.seconds ?? 0n) > mostDays * 86_400n && (value?.seconds ?? 0n) <= maxDurationSeconds) {
+    report(path, `is above ${mostDays.toLocaleString("en")} days`);
+  }
+};
+
 const mostOfKey = 40;
 
 /**

@@ -9,10 +9,11 @@
  */
 import { appendFileSync, lstatSync, mkdirSync, readFileSync, renameSync, rmdirSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
+import { beside } from "../../../domain/workspace-directory.js";
 import type { SubmoduleTarget, WorkspaceIdentity } from "../../../ports/git-engine.js";
 import { toBytePath, toFsPath } from "../files/byte-path.js";
 import { asHolder, giveToHolder } from "../files/holder.js";
-import { beside, isDirectory } from "../files/place.js";
+import { isDirectory } from "../files/place.js";
 import { removeTree } from "../files/trash.js";
 import type { IndexFile } from "../index/index-file.js";
 import type { TrustedModule } from "../index/trusted-modules.js";

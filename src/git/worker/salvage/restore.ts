@@ -8,11 +8,12 @@
  */
 import { lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { beside } from "../../../domain/workspace-directory.js";
 import type { RestoreSalvageRequest } from "../../../ports/git-engine.js";
 import { toBytePath, toFsPath } from "../files/byte-path.js";
 import { isHostFault, WorkerFault } from "../files/fault.js";
 import { asHolder, asServer, giveToHolder } from "../files/holder.js";
-import { beside, isFile } from "../files/place.js";
+import { isFile } from "../files/place.js";
 import { removeFiles } from "../files/remove-files.js";
 import { replaceFile } from "../files/replace-file.js";
 import { removeTree } from "../files/trash.js";

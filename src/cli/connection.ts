@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { Client, LeaseholdError } from "../client/index.js";
+import { timeout } from "../client/timeout.js";
 import { parseDuration } from "./duration.js";
 import { CommandError, exitCodes } from "./exit-codes.js";
 
@@ -35,8 +36,8 @@ export function withConnection(command: Command): Command {
 export function withCall(command: Command, timeoutMs = 30_000): Command {
   return withConnection(command).option(
     "--timeout <duration>",
-    "how long to wait for an answer",
-    parseDuration,
+    "how long to wait for an answer; 27h at most",
+    (text: string) => timeout(parseDuration(text)),
     timeoutMs,
   );
 }

@@ -3,18 +3,21 @@
  *
  * Invariants:
  * 1. A check never changes anything, never throws, and ends within seconds.
+ * 2. What is looked at is what `serve` would use, started here with the same flags and environment.
  */
 import { execFile } from "node:child_process";
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import type { Config } from "../config/config.js";
 import { type ConnectionOptions, openClient } from "./connection.js";
 import type { OutputOptions } from "./output.js";
 
 export interface DoctorFlags extends ConnectionOptions, OutputOptions {
+  readonly config?: string;
   readonly dataDir?: string;
   readonly databaseUrl?: string;
   readonly holderUser?: string;
@@ -34,20 +37,44 @@ const nodegitSetUp = fileURLToPath(new URL("../../../setup/nodegit.mjs", import.
 const enoughBytes = 1_000_000_000;
 
 export async function findings(options: DoctorFlags): Promise<Finding[]> {
-  const dataDir = resolve(options.dataDir ?? process.env.LEASEHOLD_DATA_DIR ?? ".leasehold");
-  const databaseUrl = options.databaseUrl ?? process.env.DATABASE_URL;
+  const checked = await configuration(options);
   return Promise.all([
     safely("Node.js", async () => nodeVersion()),
     safely("libgit2 (nodegit)", libgit2),
+    checked.finding,
+    ...(checked.config === undefined ? [] : ofConfiguration(checked.config)),
+    safely("server", () => server(options)),
+    safely("git", git),
+  ]);
+}
+
+/** What `serve` would read here, from flags, environment and file. */
+async function configuration(options: DoctorFlags): Promise<{ readonly finding: Finding; readonly config?: Config }> {
+  const { ConfigError, loadConfig } = await import("../config/config.js");
+  const { config: file, dataDir, databaseUrl, holderUser } = options;
+  try {
+    const flags = { config: file, dataDir, databaseUrl, holderUser };
+    const config = loadConfig({ flags, env: process.env, cwd: process.cwd() });
+    return { config, finding: { check: "configuration", verdict: "ok", found: config.file ?? "no file" } };
+  } catch (error) {
+    const faults = error instanceof ConfigError ? error.faults : [String(error)];
+    return { finding: { check: "configuration", verdict: "broken", found: faults.join("; ") } };
+  }
+}
+
+function ofConfiguration(config: Config): Promise<Finding>[] {
+  const { databaseUrl, dataDir, mirrorRoot, workspaceRoot } = config;
+  const roots = Object.entries({ "mirror root": mirrorRoot, "workspace root": workspaceRoot });
+  const elsewhere = roots.filter(([, path]) => !path.startsWith(join(dataDir, "/")));
+  return [
     databaseUrl
       ? safely("Postgres (DATABASE_URL)", () => postgresAt(databaseUrl))
       : safely("Postgres (embedded)", embeddedPostgres),
     safely("data directory", async () => directory(dataDir)),
-    safely("layout", () => layout(dataDir, databaseUrl, options.holderUser ?? process.env.LEASEHOLD_HOLDER_USER)),
-    safely("disk space", () => diskSpace(dataDir)),
-    safely("server", () => server(options)),
-    safely("git", git),
-  ]);
+    ...elsewhere.map(([check, path]) => safely(check, async () => directory(path))),
+    safely("layout", () => layout(config)),
+    safely("disk space", () => diskSpace([dataDir, ...elsewhere.map(([, path]) => path)])),
+  ];
 }
 
 type Verdict = Omit<Finding, "check">;
@@ -103,17 +130,9 @@ async function postgresAt(url: string): Promise<Verdict> {
   return { verdict: "ok", found: `Postgres ${await askDatabase(url)} answers` };
 }
 
-async function layout(
-  dataDir: string,
-  databaseUrl: string | undefined,
-  holderUser: string | undefined,
-): Promise<Verdict> {
+async function layout(config: Config): Promise<Verdict> {
   const { askLayout } = await import("../app.js");
-  const directories = { dataDir, mirrorRoot: join(dataDir, "mirrors"), workspaceRoot: join(dataDir, "workspaces") };
-  return {
-    verdict: "ok",
-    found: await askLayout({ ...directories, databaseUrl, holderUser: holderUser || undefined }),
-  };
+  return { verdict: "ok", found: await askLayout(config) };
 }
 
 function directory(path: string): Verdict {
@@ -127,9 +146,10 @@ function directory(path: string): Verdict {
   return { verdict: "ok", found: place === path ? path : `${path} (will be made)` };
 }
 
-async function diskSpace(path: string): Promise<Verdict> {
-  const { bavail, bsize } = await statfs(nearest(path));
-  const free = bavail * bsize;
+/** Of the place that has the least. */
+async function diskSpace(paths: readonly string[]): Promise<Verdict> {
+  const rooms = await Promise.all(paths.map((path) => statfs(nearest(path))));
+  const free = Math.min(...rooms.map(({ bavail, bsize }) => bavail * bsize));
   const found = `${(free / 1e9).toFixed(1)} GB free`;
   return free < enoughBytes
     ? { verdict: "broken", found: `${found}; at least 1 GB is needed` }

@@ -11,9 +11,10 @@ export function addDoctor(program: Command, exit: (code: number) => void): void 
     .command("doctor")
     .description("look whether this machine can serve; exit code 1 says that something essential is missing");
   withOutput(withConnection(command))
-    .option("--data-dir <path>", "the server's data directory (default: LEASEHOLD_DATA_DIR or .leasehold)")
-    .option("--database-url <url>", "the Postgres to use (default: DATABASE_URL; without it, the embedded one)")
-    .option("--holder-user <user>", "the user that jobs run as (default: LEASEHOLD_HOLDER_USER, or the server's own)")
+    .option("--config <file>", "the server's configuration file (default: LEASEHOLD_CONFIG or ./leasehold.yaml)")
+    .option("--data-dir <path>", "the server's data directory (default: as configured)")
+    .option("--database-url <url>", "the Postgres to use (default: as configured; without it, the embedded one)")
+    .option("--holder-user <user>", "the user that jobs run as (default: as configured, or the server's own)")
     .option("--verify", "have every idle workspace of the fleet read whole and compared with a fresh clone")
     .action(async (options: DoctorFlags & { verify?: boolean }) => {
       const checked = await findings(options);

@@ -225,6 +225,7 @@ function printOne(repository: Repository | undefined, more: readonly (readonly [
   printFacts([
     ["name", repository.name],
     ["url", repository.url],
+    ["forge", repository.forge],
     ["state", stateText(repository)],
     ["default branch", repository.defaultBranch],
     ["min idle", String(repository.minIdle)],

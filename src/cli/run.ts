@@ -4,7 +4,7 @@
  * Invariants:
  * 1. Whatever ends it but SIGKILL, the lease is released, unless it is lost.
  * 2. The command's own status is our status; what fails besides has a status of `runExit`.
- * 3. A lost lease ends the command.
+ * 3. A lost lease ends the command. Nothing is started once it is lost, or once a signal has come.
  */
 import { statSync } from "node:fs";
 import type { Command } from "commander";
@@ -104,7 +104,6 @@ async function install(
   if (line === undefined || lease.dependencies?.state === "READY") return 0;
   const status = await runIn(lease, signals, environment, "/bin/sh", ["-c", line]);
   if (status !== 0) return status;
-  // one that came when the installation had ended just then is for the command
   if (signals.first !== undefined) return runExit.signal + signalNumber(signals.first);
   try {
     await lease.heartbeat({ dependenciesInstalled: true });
@@ -114,7 +113,7 @@ async function install(
   return 0;
 }
 
-/** Answers the command's status. */
+/** Answers the command's status, or why it was not started. */
 async function runIn(
   lease: Lease,
   signals: SignalInbox,
@@ -122,13 +121,20 @@ async function runIn(
   command: string,
   args: readonly string[],
 ): Promise<number> {
+  // None may come between these looks and the process that signals and losses are passed on to: nothing here waits.
+  if (signals.first !== undefined) return runExit.signal + signalNumber(signals.first);
+  if (lease.signal.aborted) {
+    tellLoss(lease, "the command is not started");
+    return runExit.leaseLost;
+  }
   const child = new CommandProcess({ command, args, directory: lease.path, environment });
   signals.deliver((signal) => child.forward(signal));
   const killed = () => void stop(child, lease);
   lease.signal.addEventListener("abort", killed);
-  if (lease.signal.aborted) killed();
   const outcome = await child.outcome;
   lease.signal.removeEventListener("abort", killed);
+  // its process id may be another's by now
+  signals.deliver(() => undefined);
   return statusOf(outcome, command);
 }
 
@@ -179,10 +185,14 @@ function environmentOf(lease: Lease, workspaceEnv: string | undefined): NodeJS.P
 }
 
 async function stop(child: CommandProcess, lease: Lease): Promise<void> {
+  tellLoss(lease, "stopping the command");
+  await child.kill(killGraceMs);
+}
+
+function tellLoss(lease: Lease, consequence: string): void {
   const { message, endReason } = lease.signal.reason;
   const why = endReason === "UNSPECIFIED" ? message : `it ended as ${endReason}`;
-  notice(`lease ${lease.leaseId} is lost: ${why}; stopping the command`);
-  await child.kill(killGraceMs);
+  notice(`lease ${lease.leaseId} is lost: ${why}; ${consequence}`);
 }
 
 function statusOf(outcome: Outcome, command: string): number {

@@ -5,7 +5,18 @@
  * 1. The token itself is printed once and written nowhere; the entry holds its SHA-256 only.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { chmodSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { type Command, Option } from "commander";
 import { CommandError, exitCodes } from "./exit-codes.js";
 import { notice, print } from "./output.js";
@@ -60,14 +71,33 @@ function readEntries(file: string): string {
   }
 }
 
-/** The server reads the file again whenever it changes, so it must never see half of it. */
-function writeEntries(file: string, text: string): void {
-  const draft = `${file}.${process.pid}.new`;
+/**
+ * The server reads the file again whenever it changes, so it must never see half of it, and must still be allowed to
+ * read it: a file that is there keeps its owner and its mode. A new one is the caller's alone.
+ */
+function writeEntries(named: string, text: string): void {
+  let draft: string | undefined;
   try {
-    writeFileSync(draft, text, { mode: 0o600, flag: "wx" });
-    chmodSync(draft, 0o600);
+    const file = existsSync(named) ? realpathSync(named) : named;
+    const before = statSync(file, { throwIfNoEntry: false });
+    const path = `${file}.${process.pid}.new`;
+    writeFileSync(path, text, { mode: 0o600, flag: "wx" });
+    draft = path;
+    if (before !== undefined) keepOwner(draft, before);
+    chmodSync(draft, before === undefined ? 0o600 : before.mode & 0o7777);
     renameSync(draft, file);
   } catch (error) {
-    throw new CommandError(`--file: cannot write ${file}: ${(error as Error).message}`, exitCodes.usage);
+    if (draft !== undefined) rmSync(draft, { force: true });
+    throw new CommandError(`--file: cannot write ${named}: ${(error as Error).message}`, exitCodes.usage);
+  }
+}
+
+function keepOwner(draft: string, { uid, gid }: Stats): void {
+  const made = statSync(draft);
+  if (made.uid === uid && made.gid === gid) return;
+  try {
+    chownSync(draft, uid, gid);
+  } catch {
+    throw new Error(`it belongs to ${uid}:${gid}, and this user may not make a file that does`);
   }
 }

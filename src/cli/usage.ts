@@ -6,6 +6,7 @@ import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import { type CallOptions, withCall, withClient } from "./connection.js";
 import { ago, type OutputOptions, print, printJson, printTable, withOutput } from "./output.js";
 import { withServerSettings } from "./server-settings.js";
+import { sizeText } from "./size-text.js";
 
 type Flags = CallOptions & OutputOptions & { readonly host?: string; readonly workspaces?: boolean };
 
@@ -26,19 +27,19 @@ export function addUsage(program: Command): void {
 
 function printHost(usage: HostUsage, listsWorkspaces: boolean): void {
   const { host, totalBytes, freeBytes, lowBytes, minFreeBytes, diskLow, reserveBytes } = usage;
-  const marks = `low below ${size(lowBytes)}, nothing new below ${size(minFreeBytes)}`;
-  const reserve = reserveBytes > 0n ? `, reserve ${size(reserveBytes)}` : "";
+  const marks = `low below ${sizeText(lowBytes)}, nothing new below ${sizeText(minFreeBytes)}`;
+  const reserve = reserveBytes > 0n ? `, reserve ${sizeText(reserveBytes)}` : "";
   const room = usage.checkTime
-    ? `${size(freeBytes)} of ${size(totalBytes)} free (${marks}${reserve})`
+    ? `${sizeText(freeBytes)} of ${sizeText(totalBytes)} free (${marks}${reserve})`
     : "not looked at yet";
   print(`${host}: ${diskLow ? "DISK LOW, " : ""}${room}`);
   const rows = usage.repositories.map((one) => [
     one.repository,
-    size(one.mirrorBytes),
-    `${size(one.workspaceBytes)} in ${one.workspaces}${one.unmeasuredWorkspaces > 0 ? ` (${one.unmeasuredWorkspaces} not measured)` : ""}`,
-    size(one.salvageBytes),
-    size(one.dependencyBytes),
-    size(one.totalBytes),
+    sizeText(one.mirrorBytes),
+    `${sizeText(one.workspaceBytes)} in ${one.workspaces}${one.unmeasuredWorkspaces > 0 ? ` (${one.unmeasuredWorkspaces} not measured)` : ""}`,
+    sizeText(one.salvageBytes),
+    sizeText(one.dependencyBytes),
+    sizeText(one.totalBytes),
     one.measureTime ? `${ago(one.measureTime)} ago` : "never",
   ]);
   const others = [
@@ -46,8 +47,16 @@ function printHost(usage: HostUsage, listsWorkspaces: boolean): void {
     ["trash", usage.trashBytes],
     ["indexes", usage.otherBytes],
   ] as const;
-  for (const [name, bytes] of others) if (bytes > 0n) rows.push([`(${name})`, "", "", "", "", size(bytes), ""]);
-  rows.push(["(all)", "", "", "", "", size(usage.usedBytes), usage.measureTime ? `${ago(usage.measureTime)} ago` : ""]);
+  for (const [name, bytes] of others) if (bytes > 0n) rows.push([`(${name})`, "", "", "", "", sizeText(bytes), ""]);
+  rows.push([
+    "(all)",
+    "",
+    "",
+    "",
+    "",
+    sizeText(usage.usedBytes),
+    usage.measureTime ? `${ago(usage.measureTime)} ago` : "",
+  ]);
   const head = ["REPOSITORY", "MIRROR", "WORKSPACES", "SALVAGES", "DEPENDENCIES", "TOTAL", "MEASURED"];
   printTable(head, rows, "nothing");
   if (!listsWorkspaces) return;
@@ -60,21 +69,9 @@ function printHost(usage: HostUsage, listsWorkspaces: boolean): void {
       workspaceId,
       repository,
       WorkspaceState[state],
-      size(bytes),
+      sizeText(bytes),
       `${ago(measureTime)} ago`,
     ]),
     "no workspaces were measured",
   );
-}
-
-/** With three digits at most, as people read them. */
-function size(bytes: bigint): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let number = Number(bytes);
-  let unit = 0;
-  while (number >= 1024 && unit < units.length - 1) {
-    number /= 1024;
-    unit++;
-  }
-  return `${number >= 100 || unit === 0 ? Math.round(number) : number.toFixed(1)} ${units[unit]}`;
 }

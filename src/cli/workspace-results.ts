@@ -4,17 +4,19 @@ import { WorkspaceAction, type WorkspaceResult } from "../../gen/leasehold/v1/wo
 import { enumName } from "./arguments.js";
 import { exitCodes } from "./exit-codes.js";
 import { printTable } from "./output.js";
+import { sizeText } from "./size-text.js";
 
 export function printResults(results: readonly WorkspaceResult[]): void {
-  const rows = results.map(({ workspace, action, reason }) => [
+  const rows = results.map(({ workspace, action, reason, freedBytes }) => [
     workspace?.workspaceId ?? "",
     workspace?.repository ?? "",
     enumName(WorkspaceAction, action),
     reason,
     workspace === undefined ? "" : enumName(WorkspaceState, workspace.state).replace("UNSPECIFIED", ""),
+    freedBytes === 0n ? "" : sizeText(freedBytes),
     workspace?.path ?? "",
   ]);
-  printTable(["WORKSPACE", "REPOSITORY", "DONE", "WHY NOT", "STATE", "PATH"], rows, "nothing to do");
+  printTable(["WORKSPACE", "REPOSITORY", "DONE", "WHY NOT", "STATE", "FREES", "PATH"], rows, "nothing to do");
 }
 
 /** A batch never fails as a whole; that something in it was refused shows in the exit code. */

@@ -15,7 +15,8 @@ import {
   type WorkspaceService,
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import type { LeaseholdError } from "./error.js";
-import { persist, timeout } from "./retry.js";
+import { persist } from "./retry.js";
+import { timeout } from "./timeout.js";
 
 export interface AcquireOptions {
   /** A registered name, or a URL where the server allows that URL. */

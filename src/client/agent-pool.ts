@@ -48,12 +48,18 @@ interface Entry {
   backend: AgentBackend | undefined;
 }
 
+/** Of one backend; `failure` resolves to undefined once it has ended. */
+interface Ending {
+  readonly key: AgentKey;
+  readonly failure: Promise<DisposeFailure | undefined>;
+}
+
 export class AgentPool<K extends AgentKey = AgentKey> implements AsyncDisposable {
   readonly #create: (key: K) => Promise<AgentBackend>;
   readonly #disposeMs: number;
   readonly #entries = new Map<string, Entry>();
   /** What is being removed: the next backend of an agent is made when the one before it has ended, or had its time. */
-  readonly #removed = new Map<string, Promise<unknown>>();
+  readonly #removed = new Map<string, Ending>();
   #disposing: Promise<DisposeReport> | undefined;
 
   constructor(options: AgentPoolOptions<K>) {
@@ -91,9 +97,9 @@ export class AgentPool<K extends AgentKey = AgentKey> implements AsyncDisposable
     const entry = this.#entries.get(name);
     if (entry === undefined) return;
     this.#entries.delete(name);
-    const ending = this.#end(entry);
+    const ending = { key: entry.key, failure: this.#end(entry) };
     this.#removed.set(name, ending);
-    const failure = await ending;
+    const failure = await ending.failure;
     if (this.#removed.get(name) === ending) this.#removed.delete(name);
     if (failure !== undefined) throw failure.error;
   }
@@ -107,14 +113,15 @@ export class AgentPool<K extends AgentKey = AgentKey> implements AsyncDisposable
     return { healthy: !disposed && backends.every(({ alive }) => alive), disposed, starting, backends };
   }
 
-  /** Ends all backends, at once. Never throws: the answer says who did not follow. */
+  /** Ends all backends, at once, and waits for those that are being removed. Never throws: the answer says who did not follow. */
   dispose(): Promise<DisposeReport> {
     this.#disposing ??= (async () => {
-      const entries = [...this.#entries.values()];
-      const outcomes = await Promise.all(entries.map((entry) => this.#end(entry)));
+      const ended = [...this.#entries.values()].map((entry) => ({ key: entry.key, failure: this.#end(entry) }));
+      const endings: readonly Ending[] = [...this.#removed.values(), ...ended];
+      const outcomes = await Promise.all(endings.map(({ failure }) => failure));
       this.#entries.clear();
       return {
-        disposed: entries.filter((_, index) => outcomes[index] === undefined).map(({ key }) => key),
+        disposed: endings.filter((_, index) => outcomes[index] === undefined).map(({ key }) => key),
         failed: outcomes.filter((failure) => failure !== undefined),
       };
     })();
@@ -126,7 +133,7 @@ export class AgentPool<K extends AgentKey = AgentKey> implements AsyncDisposable
   }
 
   async #make(key: K, ended: AgentBackend | undefined): Promise<AgentBackend> {
-    await this.#removed.get(nameOf(key));
+    await this.#removed.get(nameOf(key))?.failure;
     if (ended !== undefined) await within(this.#disposeMs, () => ended.dispose()).catch(() => undefined);
     return await this.#create(key);
   }

@@ -144,7 +144,10 @@ export class AgentProcess {
     await this.ended;
   }
 
-  /** SIGINT, SIGTERM and SIGKILL to the group, each after its time, until `over` resolves. `onForce`: it cannot go on now. */
+  /**
+   * SIGINT, SIGTERM and SIGKILL to the group, each after its time, until `over` resolves; from SIGTERM on until it has
+   * ended, since it cannot go on then: `onForce` is told.
+   */
   async insist(over: Promise<unknown>, limits: InsistLimits, onForce: () => void): Promise<void> {
     const { cancelMs, interruptMs, terminateMs } = limits;
     const steps = [
@@ -152,9 +155,13 @@ export class AgentProcess {
       [interruptMs, "SIGTERM"],
       [terminateMs, "SIGKILL"],
     ] as const;
+    let awaited = over;
     for (const [ms, signal] of steps) {
-      if (await within(ms, over)) return;
-      if (signal !== "SIGINT") onForce();
+      if (await within(ms, awaited)) return;
+      if (signal !== "SIGINT") {
+        awaited = this.ended;
+        onForce();
+      }
       this.signal(signal);
       this.signal("SIGCONT");
     }

@@ -13,8 +13,9 @@ import { type Acquired, type AcquireOptions, acquire } from "./acquire.js";
 import { type Address, resolveAddress } from "./address.js";
 import { asLeaseholdError, LeaseholdError } from "./error.js";
 import { Lease, type ReleaseOptions } from "./lease.js";
-import { persist, timeout } from "./retry.js";
+import { persist } from "./retry.js";
 import { type OpenSessionOptions, persistently, Session, type SessionCallOptions } from "./session.js";
+import { timeout } from "./timeout.js";
 import { type Link, openLink, type Protocol, type TlsOptions } from "./transport.js";
 import { type WatchItem, type WatchOptions, watch } from "./watch.js";
 

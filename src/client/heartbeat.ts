@@ -3,7 +3,8 @@
  *
  * Invariants:
  * 1. The lease is renewed every third of what remains, whatever the holder does with it, until it is stopped or lost.
- * 2. The deadline is counted from before the request was sent, on the monotonic clock, so it is never late.
+ * 2. The deadline is counted from before the request was sent, on the monotonic clock, so it is never late: also not
+ *    after a renewal that shortens the lease, and not where two renewals overlap and nobody knows which was the last.
  * 3. A server's word that the lease has ended is final at once. Anything else is tried again until the deadline,
  *    and then the lease counts as lost, since nobody can vouch for it any more.
  */
@@ -28,10 +29,15 @@ const shortestInterval = 100;
 const shortestRenewal = 500;
 const longestRenewal = 10_000;
 
+/** The longest delay that a timer knows, in milliseconds; one that is longer would end at once. */
+const longestDelay = 2_147_483_647;
+
 export class Heartbeat {
   readonly #options: HeartbeatOptions;
   #deadline: number;
   #interval: number;
+  /** `performance.now()` of the latest confirmation. */
+  #confirmedAt = 0;
   #failures = 0;
   #lastFailure: LeaseholdError | undefined;
   #ended = false;
@@ -55,11 +61,20 @@ export class Heartbeat {
   /** Takes note of a renewal that was sent at `sentAt` (`performance.now()`). */
   confirm(sentAt: number, remainingMs: number): void {
     if (this.#ended) return;
-    this.#deadline = Math.max(this.#deadline, sentAt + remainingMs);
-    this.#interval = Math.max(shortestInterval, remainingMs / 3);
+    const overlaps = sentAt < this.#confirmedAt;
+    this.#deadline = overlaps ? Math.min(this.#deadline, sentAt + remainingMs) : sentAt + remainingMs;
+    this.#confirmedAt = performance.now();
+    this.#interval = Math.max(shortestInterval, (this.#deadline - sentAt) / 3);
     this.#failures = 0;
     this.#lastFailure = undefined;
     this.#armEnd();
+    this.#schedule(this.#jittered());
+  }
+
+  /** Takes note of a renewal that failed: the lease is lost if the server says that it is, or knows no such lease. */
+  refuse(thrown: unknown): void {
+    const loss = lossOf(asLeaseholdError(thrown));
+    if (loss !== undefined) this.#lose(loss);
   }
 
   stop(): void {
@@ -80,22 +95,10 @@ export class Heartbeat {
     const patience = Math.min(longestRenewal, Math.max(shortestRenewal, this.#interval / 2));
     try {
       this.confirm(sentAt, await this.#options.renew(Math.min(left, patience)));
-      this.#schedule(this.#jittered());
     } catch (thrown) {
+      this.refuse(thrown);
       if (this.#ended) return;
       const error = asLeaseholdError(thrown);
-      if (error instanceof LeaseLostError) return this.#lose(error);
-      if (error.reason === "TOKEN_INVALID") {
-        const { code, metadata } = error;
-        return this.#lose(
-          new LeaseLostError(`the server knows no such lease: ${error.message}`, {
-            reason: "LEASE_LOST",
-            code,
-            metadata,
-            cause: error,
-          }),
-        );
-      }
       this.#failures++;
       this.#lastFailure = error;
       const longest = Math.max(200, this.#interval / 4);
@@ -111,14 +114,15 @@ export class Heartbeat {
   #schedule(delay: number): void {
     if (this.#ended) return;
     clearTimeout(this.#next);
-    this.#next = setTimeout(() => void this.#beat(), delay);
+    this.#next = setTimeout(() => void this.#beat(), Math.min(longestDelay, delay));
     if (!this.#referenced) this.#next.unref();
   }
 
   #armEnd(): void {
     clearTimeout(this.#end);
     const left = this.#deadline + this.#options.graceMs - performance.now();
-    this.#end = setTimeout(() => this.#unconfirmed(), Math.max(0, left));
+    const ended = () => (left > longestDelay ? this.#armEnd() : this.#unconfirmed());
+    this.#end = setTimeout(ended, Math.min(longestDelay, Math.max(0, left)));
     if (!this.#referenced) this.#end.unref();
   }
 
@@ -134,4 +138,13 @@ export class Heartbeat {
     this.stop();
     this.#options.onLost(error);
   }
+}
+
+/** What the server's answer says of the lease: that it is lost, or undefined: nothing. */
+function lossOf(error: LeaseholdError): LeaseLostError | undefined {
+  if (error instanceof LeaseLostError) return error;
+  if (error.reason !== "TOKEN_INVALID") return undefined;
+  const { code, metadata } = error;
+  const facts = { reason: "LEASE_LOST", code, metadata, cause: error } as const;
+  return new LeaseLostError(`the server knows no such lease: ${error.message}`, facts);
 }

@@ -126,12 +126,19 @@ export class Lease implements AsyncDisposable {
   /**
    * Renews now, besides the renewals that happen by themselves; `ttlMs` is kept by those that follow.
    * `dependenciesInstalled`: as in `ReleaseOptions`, also if the lease then expires.
+   * A lease that turns out to be lost is lost at once: `signal` has fired when this throws.
    */
   async heartbeat(options: LeaseHeartbeatOptions = {}): Promise<void> {
     this.signal.throwIfAborted();
     const sentAt = performance.now();
     const { timeoutMs = 10_000, ttlMs, dependenciesInstalled } = options;
-    this.#heartbeat.confirm(sentAt, await this.#calls.renew(timeoutMs, ttlMs, dependenciesInstalled));
+    try {
+      this.#heartbeat.confirm(sentAt, await this.#calls.renew(timeoutMs, ttlMs, dependenciesInstalled));
+    } catch (error) {
+      this.#heartbeat.refuse(error);
+      this.signal.throwIfAborted();
+      throw error;
+    }
   }
 
   /**

@@ -55,11 +55,6 @@ export function pauseAfter(failures: number, error?: LeaseholdError, longest = l
   return Math.max(jittered, error?.retryAfterMs ?? 0);
 }
 
-/** A duration as the wire takes it: whole milliseconds, at least one, at most 8 digits. */
-export function timeout(ms: number): number {
-  return Math.min(99_999_999, Math.max(1, Math.ceil(ms)));
-}
-
 export interface Patience {
   /** Gives up at once, with its reason. */
   readonly signal?: AbortSignal | undefined;

@@ -19,8 +19,9 @@ import type { CloseSessionResponse, SessionService } from "../../gen/leasehold/v
 import type { Workspace } from "../../gen/leasehold/v1/workspace_pb.js";
 import type { WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { LeaseholdError, LeaseLostError } from "./error.js";
-import { persist, timeout } from "./retry.js";
+import { persist } from "./retry.js";
 import { type ScanOptions, type ScanResult, scan } from "./scan.js";
+import { timeout } from "./timeout.js";
 
 /** A change as it is told to the server; what is output only is left out. */
 export type ChangeInput = MessageInitShape<typeof ChangeSchema>;

@@ -142,3 +142,8 @@ export function fromRecord(record: FailureRecord): Failure {
 export function asFailure(error: unknown): Failure {
   return error instanceof Failure ? error : new Failure("INTERNAL", "internal error", { cause: error });
 }
+
+/** Whether what failed was broken off from outside: that tells nothing of what it was about. */
+export function wasBrokenOff({ reason }: Failure): boolean {
+  return reason === "DRAINING" || reason === "CANCELLED" || reason === "DATABASE_UNAVAILABLE";
+}

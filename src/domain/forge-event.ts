@@ -4,7 +4,7 @@
  * Invariant: a project's repositories are those whose URL is below the forge's own host; what a message says of other
  * places is not looked at, so that whoever may sign for one forge can say nothing of another.
  */
-import type { Forge, Subject } from "./subject.js";
+import { type Forge, plainUrl, type Subject } from "./subject.js";
 import { parseUpstream } from "./upstream-url.js";
 
 export type ForgeEvent =
@@ -26,9 +26,9 @@ export type ForgeEvent =
  */
 export function subjectUrls(forge: Forge, event: Extract<ForgeEvent, { kind: "subject" }>): readonly string[] {
   const { project, number, subject } = event;
-  const gitlab = subject === "ISSUE" ? ["-/issues", "-/work_items"] : ["-/merge_requests"];
+  const gitlab = subject === "ISSUE" ? ["issues", "work_items"] : ["merge_requests"];
   const sections = forge.kind === "gitlab" ? gitlab : ["issues", "pulls", "pull"];
-  return sections.map((section) => `${forge.url}/${project}/${section}/${number}`);
+  return sections.map((section) => plainUrl(forge, project, section, number));
 }
 
 /** Whether a registered URL is of this project: on the forge's host, over any protocol, with or without `.git`. */
@@ -44,6 +44,22 @@ export function isOfProject(url: string, forgeUrl: string, project: string): boo
   const name = project.toLowerCase();
   if (place.scheme === "ssh") return place.host === forge.hostname && path === `/${name}`;
   return place.host === forge.host && path === `${root.toLowerCase()}/${name}`;
+}
+
+/** Name of the forge that a registered URL is on; empty if that is none of them, or if its host alone does not tell which. */
+export function forgeOf(url: string, forges: readonly Forge[]): string {
+  const place = placeOf(url);
+  if (!place) return "";
+  const sites = forges.map(({ name, url: site }) => ({ name, site: new URL(site) }));
+  if (place.scheme === "ssh") {
+    const [only, ...others] = sites.filter(({ site }) => site.hostname === place.host);
+    return others.length === 0 ? (only?.name ?? "") : "";
+  }
+  const under = ({ site }: (typeof sites)[number]) =>
+    site.host === place.host &&
+    `${place.path}/`.toLowerCase().startsWith(`${site.pathname.replace(/\/+$/, "")}/`.toLowerCase());
+  const [closest] = sites.filter(under).sort((a, b) => b.site.pathname.length - a.site.pathname.length);
+  return closest?.name ?? "";
 }
 
 /** `host`: with its port for http(s), where that is the forge itself; without it for ssh, which has a port of its own. */

@@ -81,6 +81,8 @@ export interface RepositoryOverview {
   readonly mirrorBytes?: number;
   /** Of everything of it on all hosts, as far as it was measured. */
   readonly bytes: number;
+  /** Name of the configured forge that its upstream is on; unset if it is on none. */
+  readonly forge?: string;
 }
 
 /** Directory-safe name of a mirror: the repository's name is one path segment by its pattern. */

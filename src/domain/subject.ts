@@ -1,7 +1,10 @@
 /**
  * Owns what a subject is: the issue or pull request of a forge that work is about, found by its page's URL.
  *
- * Invariant: nothing but the URL's form and the configured forges decides; no forge is asked.
+ * Invariants:
+ * 1. Nothing but the URL's form and the configured forges decides; no forge is asked.
+ * 2. A page has one plain URL, however it is spelled: forges know a project by its name in any case, so it is lower-case
+ *    there. What the forge itself tells of makes its URLs here, too.
  */
 export const forgeKinds = ["forgejo", "gitea", "github", "gitlab"] as const;
 export type ForgeKind = (typeof forgeKinds)[number];
@@ -15,6 +18,7 @@ export interface Forge {
 }
 
 export interface Subject {
+  /** The plain one. */
   readonly url: string;
   /** Name of the configured forge. */
   readonly forge: string;
@@ -28,8 +32,15 @@ const numbered = String.raw`([1-9]\d{0,11})(?:[/?#].*)?$`;
 const owned = new RegExp(`^([^/?#]+/[^/?#]+)/(issues|pulls?)/${numbered}`);
 const grouped = new RegExp(`^([^?#]+?)/-/(issues|work_items|merge_requests)/${numbered}`);
 
-/** The subject that a URL names on one of the forges; undefined if it names none. The answer's URL is the plain one. */
-export function subjectOf(url: string, forges: readonly Forge[]): Subject | undefined {
+/** The one URL under which a page of a project is known here. */
+export function plainUrl(forge: Forge, project: string, section: string, number: number | string): string {
+  const between = forge.kind === "gitlab" ? "/-/" : "/";
+  return `${forge.url}/${project.toLowerCase()}${between}${section}/${number}`;
+}
+
+/** The subject that a URL names on one of the forges; undefined if it names none. */
+export function subjectOf(text: string, forges: readonly Forge[]): Subject | undefined {
+  const url = text.replace(/^[a-z]+:\/\/[^/?#]*/i, (site) => site.toLowerCase());
   for (const forge of forges) {
     if (!url.startsWith(`${forge.url}/`)) continue;
     const rest = url.slice(forge.url.length + 1);
@@ -37,9 +48,8 @@ export function subjectOf(url: string, forges: readonly Forge[]): Subject | unde
     if (!match) continue;
     const [, project = "", section = "", number = ""] = match;
     const kind = section === "issues" || section === "work_items" ? "ISSUE" : "PULL_REQUEST";
-    const between = forge.kind === "gitlab" ? "/-/" : "/";
     return {
-      url: `${forge.url}/${project}${between}${section}/${number}`,
+      url: plainUrl(forge, project, section, number),
       forge: forge.name,
       project,
       kind,

@@ -3,7 +3,8 @@
  *
  * Invariants (enforced again by the database, see the migrations):
  * 1. A workspace changes its state only along `transitions`.
- * 2. `version` rises by one at every change of state or fence; `fence` never falls.
+ * 2. `version` rises by one at every change of state, and at no other; `fence` rises with every change of who may work on
+ *    its files, and never falls.
  * 3. Only a LEASED workspace has a live lease, and it has exactly one.
  */
 import type { Lease } from "./lease.js";

@@ -3,7 +3,8 @@
  *
  * Invariants:
  * 1. No libgit2 in this process, and no file work that could block it.
- * 2. One fetch at a time per mirror, so that whoever fetches finds no half-done work of another.
+ * 2. One fetch at a time per mirror, and no other one takes its place meanwhile, so that whoever fetches finds no
+ *    half-done work of another, and leaves none in a mirror that it does not know.
  * 3. Packs of a mirror are taken away only while nobody reads it or links what is in it.
  * 4. No salvage is written into a repository of salvages while its last one is being discarded.
  */
@@ -12,6 +13,7 @@ import { lstat, readdir, rm } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Maintained, MaintainMirrorRequest } from "../ports/background-files.js";
 import type { GitEngine } from "../ports/git-engine.js";
 import { type CallSubject, classify } from "./classify.js";
 import { surveyDirectories } from "./host-directories.js";
@@ -81,6 +83,8 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
   const trash = pool(1, 0);
   // its workers have the lowest priority, and work for a part of the time only
   const behind = pool(1, 0);
+  // never busy when somebody waits for it: everybody who needs that mirror waits then
+  const swap = pool(1, 0);
   const turns = new MirrorTurns();
   const salvageTurns = new SharedTurns();
   // whoever reads or links objects of a mirror shares it; who takes packs away from it is alone
@@ -114,18 +118,44 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     upstream.recycle();
   }
 
+  async function maintain(request: MaintainMirrorRequest): Promise<Maintained> {
+    const { path } = request;
+    const call = { deadlineMs: timeouts.trashMs };
+    const made = await readers.share(path, () => run(behind, "makePack", request, call));
+    const nothing = { packs: 0, rewritten: false };
+    if (!made) return nothing;
+    const rewritten = made.refs !== "";
+    const lastMs = performance.now() + (rewritten ? momentMs.rewritten : momentMs.merged);
+    while (!readers.isFree(path)) {
+      // what was made is thrown away with the next attempt
+      if (performance.now() > lastMs) return nothing;
+      await sleep(tryEveryMs);
+    }
+    const isSwapped = await readers.alone(path, async () => {
+      const swapped = await run(swap, "swapPacks", { mirror: path, made }, { deadlineMs: timeouts.questionMs });
+      // who has the old packs in memory would believe that what was left out is there
+      if (swapped && rewritten) forgetMirrors();
+      return swapped;
+    });
+    return isSwapped ? { packs: made.replaced.length, rewritten } : nothing;
+  }
+
   return {
     async cloneMirror(request) {
       const { path, staging, url, credential, deadlineMs, signal, onProgress } = request;
       await removeForeign(staging, instance);
-      const replaces = (await lstat(path).catch(() => undefined)) !== undefined;
       clones += 1;
       const staged = join(staging, `${instance}-${clones}`);
       const job = { path, staged, url, ...(credential && { credential }) };
+      let replaces = false;
       try {
-        const call = { deadlineMs, ...(signal && { signal }), ...(onProgress && { onProgress }) };
-        const subject = { url, own: [path, staging] };
-        return await readers.share(path, () => run(upstream, "cloneMirror", job, call, subject));
+        return await turns.take(path, deadlineMs, signal, async (leftMs) => {
+          replaces = (await lstat(path).catch(() => undefined)) !== undefined;
+          const call = { deadlineMs: leftMs, ...(signal && { signal }), ...(onProgress && { onProgress }) };
+          return readers.share(path, () => upstream.call("cloneMirror", job, call));
+        });
+      } catch (error) {
+        throw classify(error, { operation: "cloneMirror", url, own: [path, staging] });
       } finally {
         await rm(staged, { recursive: true, force: true }).catch((error: unknown) => log({ error }, "staging is left"));
         if (replaces) forgetMirrors();
@@ -187,7 +217,10 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
 
     verifyWorkspace: (request) => reading("verifyWorkspace", request),
     findStragglers: (request) => {
-      const own = [process.pid, ...[upstream, local, question, inspection, trash, behind].flatMap((lane) => lane.pids)];
+      const own = [
+        process.pid,
+        ...[upstream, local, question, inspection, trash, behind, swap].flatMap((lane) => lane.pids),
+      ];
       return run(local, "findStragglers", { ...request, own }, { deadlineMs: timeouts.questionMs });
     },
 
@@ -216,33 +249,30 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
     survey: surveyDirectories,
     clearStaging: (staging) => removeForeign(staging, instance),
 
-    async maintainMirror(request) {
-      const { path } = request;
-      const call = { deadlineMs: timeouts.trashMs };
-      const made = await readers.share(path, () => run(behind, "makePack", request, call));
-      const nothing = { packs: 0, rewritten: false };
-      if (!made) return nothing;
-      const rewritten = made.refs !== "";
-      const lastMs = performance.now() + (rewritten ? momentMs.rewritten : momentMs.merged);
-      while (!readers.isFree(path)) {
-        // what was made is thrown away with the next attempt
-        if (performance.now() > lastMs) return nothing;
-        await sleep(tryEveryMs);
+    maintainMirror: maintain,
+    async maintainModules(directory) {
+      let packs = 0;
+      const names = await readdir(directory).catch(() => []);
+      for (const name of names.filter((one) => one.endsWith(".git"))) {
+        packs += (await maintain({ path: join(directory, name), prune: false, keep: [], roomBytes: 0 })).packs;
       }
-      const isSwapped = await readers.alone(path, async () => {
-        const swapped = await run(local, "swapPacks", { mirror: path, made }, { deadlineMs: timeouts.questionMs });
-        // who has the old packs in memory would believe that what was left out is there
-        if (swapped && rewritten) forgetMirrors();
-        return swapped;
-      });
-      return isSwapped ? { packs: made.replaced.length, rewritten } : nothing;
+      return packs;
+    },
+    async maintainSalvages(request) {
+      const { salvages, mirror } = request;
+      const call = { deadlineMs: timeouts.filesMs };
+      const spare = await salvageTurns.share(salvages, () =>
+        readers.share(mirror, () => run(behind, "planPacks", request, call)),
+      );
+      if (!spare) return 0;
+      return salvageTurns.alone(salvages, () => run(swap, "dropPacks", { salvages, spare }, call));
     },
 
     measure: (request) => run(behind, "measure", request, { deadlineMs: timeouts.trashMs }),
     emptyTrash: (directory) => run(trash, "emptyTrash", directory, { deadlineMs: timeouts.trashMs }),
 
     async close() {
-      await Promise.all([upstream, local, question, inspection, trash, behind].map((lane) => lane.close()));
+      await Promise.all([upstream, local, question, inspection, trash, behind, swap].map((lane) => lane.close()));
     },
   };
 }

@@ -40,6 +40,9 @@ import type {
 /** What the names of workers' home directories begin with. */
 export const homePrefix = "leasehold-worker-";
 
+/** Where a worker has the pipe that ends with the server. */
+export const lifelineDescriptor = 4;
+
 /** The variable in a worker's environment that names the holder's user as `UID:GID`. */
 export const holderVariable = "LEASEHOLD_WORKER_HOLDER";
 
@@ -119,6 +122,8 @@ export interface Operations {
   removeDependencies(job: RemoveDependenciesJob): Promise<void>;
   makePack(job: MaintainMirrorRequest): Promise<MadePack | undefined>;
   swapPacks(job: { readonly mirror: string; readonly made: MadePack }): Promise<boolean>;
+  planPacks(job: PlanPacksJob): Promise<SparePacks | undefined>;
+  dropPacks(job: { readonly salvages: string; readonly spare: SparePacks }): Promise<number>;
   measure(job: MeasureRequest): Promise<number>;
   emptyTrash(trash: string): Promise<void>;
 }
@@ -126,6 +131,20 @@ export interface Operations {
 export type OperationName = keyof Operations;
 export type JobOf<Name extends OperationName> = Parameters<Operations[Name]>[0];
 export type AnswerOf<Name extends OperationName> = Awaited<ReturnType<Operations[Name]>>;
+
+export interface PlanPacksJob {
+  readonly salvages: string;
+  /** Of the repository; and where those of its submodules' upstreams are. */
+  readonly mirror: string;
+  readonly modules: string;
+}
+
+/** Packs of a repository of salvages that nothing needs while it is as it was. Names without endings. */
+export interface SparePacks {
+  readonly packs: readonly string[];
+  /** A digest of its references and packs. */
+  readonly seen: string;
+}
 
 /** A pack that was made of others and waits to take their place. Names without endings. */
 export interface MadePack {

@@ -143,7 +143,14 @@ export class WorkerPool {
         continue;
       }
       if (!worker) return;
-      this.begin(worker, this.waiting.shift() as Waiting);
+      const next = this.waiting.shift() as Waiting;
+      try {
+        this.begin(worker, next);
+      } catch (error) {
+        // what cannot be sent is the caller's, and the worker has not heard of it
+        const { message } = error as Error;
+        next.settle(new CallError("failed", message, { message }));
+      }
     }
   }
 

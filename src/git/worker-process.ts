@@ -4,15 +4,23 @@
  * Invariants:
  * 1. Hermetic: no configuration of the service user's git, no agent, no variable that git obeys reaches it.
  * 2. It has a HOME of its own, which is removed when it has gone.
- * 3. It dies with the server: it kills itself when the channel to the server closes, also after kill -9.
+ * 3. It dies with the server, also after kill -9, and whatever it does then: a pipe ends when the server does.
  * 4. However it ends, only the call that it was running fails.
+ * 5. Where the system has no room for a process, for its pipes say, making one throws, and nothing is left.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { MirrorProgress } from "../domain/repository.js";
-import { type CallMessage, type Fault, holderVariable, homePrefix, type WorkerMessage } from "./protocol.js";
+import {
+  type CallMessage,
+  type Fault,
+  holderVariable,
+  homePrefix,
+  lifelineDescriptor,
+  type WorkerMessage,
+} from "./protocol.js";
 
 /** Bytes of a worker's standard error that are kept for the log. */
 const keptErrorBytes = 4096;
@@ -49,9 +57,16 @@ export class WorkerProcess {
       execArgv: [],
       env: { ...environment(this.home), ...(holder !== undefined && { [holderVariable]: holder }) },
       cwd: this.home,
-      stdio: ["ignore", "ignore", "pipe", "ipc"],
+      // the last one is `lifelineDescriptor`
+      stdio: ["ignore", "ignore", "pipe", "ipc", "pipe"],
     });
-    this.child.stderr?.on("error", () => {});
+    if (this.child.pid === undefined) {
+      // invariant 5: an event tells the reason, and would come too late
+      this.child.on("error", () => {});
+      this.removeHome();
+      throw new Error("no process could be started");
+    }
+    for (const pipe of [this.child.stderr, this.child.stdio[lifelineDescriptor]]) pipe?.on("error", () => {});
     this.child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.errors = (this.errors + text).slice(-keptErrorBytes);
     });
@@ -75,10 +90,10 @@ export class WorkerProcess {
   }
 
   call(message: CallMessage, listener: CallListener): void {
-    this.listener = listener;
-    this.started = false;
     // A failure to send means that it is dying: `exit` follows and tells the listener.
     this.child.send(message, () => {});
+    this.listener = listener;
+    this.started = false;
   }
 
   /** Ends it at once, whatever it does. The running call, if any, hears `died`. */
@@ -103,13 +118,17 @@ export class WorkerProcess {
     this.gone = true;
     const listener = this.listener;
     this.listener = undefined;
+    this.removeHome();
+    listener?.died(this.errors ? `${how}: ${this.errors.trim()}` : how, this.started);
+    resolve();
+  }
+
+  private removeHome(): void {
     try {
       rmSync(this.home, { recursive: true, force: true });
     } catch {
       // A full or failing temporary directory must not take the server down; the leftover is empty or nearly so.
     }
-    listener?.died(this.errors ? `${how}: ${this.errors.trim()}` : how, this.started);
-    resolve();
   }
 }
 

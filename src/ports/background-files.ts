@@ -21,6 +21,15 @@ export interface MaintainMirrorRequest {
   readonly roomBytes: number;
 }
 
+export interface MaintainSalvagesRequest {
+  /** The repository of salvages. */
+  readonly salvages: string;
+  /** Of the repository whose salvages they are. */
+  readonly mirror: string;
+  /** Where the mirrors of submodules' upstreams are. */
+  readonly modules: string;
+}
+
 export interface Maintained {
   readonly packs: number;
   /** Whether all was made anew, without what nothing needs. */
@@ -36,4 +45,8 @@ export interface BackgroundFiles {
    * many packs were replaced.
    */
   maintainMirror(request: MaintainMirrorRequest): Promise<Maintained>;
+  /** Merges the small packs of all mirrors in a directory. Answers how many were replaced. */
+  maintainModules(directory: string): Promise<number>;
+  /** Removes the packs that no salvage needs, or that the mirror has in others by now. Answers how many. */
+  maintainSalvages(request: MaintainSalvagesRequest): Promise<number>;
 }

@@ -159,6 +159,8 @@ export interface RefreshWorkspaceRequest {
   readonly mirror: string;
   /** A workspace that was parked: a holder's. */
   readonly path: string;
+  /** How objects that are new come into it. */
+  readonly objectStorage: ObjectStorage;
 }
 
 export interface FindStragglersRequest {

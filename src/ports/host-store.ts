@@ -20,6 +20,7 @@ export interface HostStore {
 
 /** This process's claim to its host's directories. */
 export interface HostOwnership {
+  /** Its id is another one after the host was removed: the process goes on as a new host of that name. */
   readonly host: { readonly id: number; readonly name: string };
   /** Whether this process owns the host now. */
   readonly owner: boolean;

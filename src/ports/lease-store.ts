@@ -54,7 +54,8 @@ export interface OpenTicket {
 }
 
 export type OpenedTicket =
-  | { readonly kind: "opened" | "joined"; readonly ticketId: bigint }
+  /** `hostId`: where it is served; of one that was joined, where its first caller went. */
+  | { readonly kind: "opened" | "joined"; readonly ticketId: bigint; readonly hostId: number }
   /** The request was granted before; the lease may have ended since. */
   | { readonly kind: "leased"; readonly ticketId: bigint; readonly grant: Grant }
   | { readonly kind: "reused" };
@@ -90,7 +91,7 @@ export type GrantOutcome =
     }
   /** `position` counts from 1. */
   | { readonly kind: "waiting" | "exhausted"; readonly position: number }
-  /** Withdrawn, unattended, or already served. */
+  /** Withdrawn, unattended, already served, or of a host that this server does not own. */
   | { readonly kind: "gone" }
   | { readonly kind: "paused" }
   /** A workspace would have to be made, and may not. */
@@ -141,7 +142,12 @@ export function withDependencies(grant: Grant, dependencies: Dependencies): Gran
 }
 
 export type TicketOutcome =
-  | { readonly kind: "pending"; readonly state: "OPEN" | "WAITING" | "GRANTED" }
+  | {
+      readonly kind: "pending";
+      readonly state: "OPEN" | "WAITING" | "GRANTED";
+      /** What an open one waits for, whether or not it may wait: a place that is made for it, or its own binding's work to be saved. */
+      readonly awaits?: "place" | "binding";
+    }
   | { readonly kind: "leased"; readonly grant: Grant }
   | { readonly kind: "failed"; readonly failure: FailureRecord }
   | { readonly kind: "gone" };
@@ -152,8 +158,14 @@ export interface Renewal extends LeaseKey {
 }
 
 export type EndOutcome =
-  | { readonly kind: "ended" | "already"; readonly workspace: Workspace; readonly reason: LeaseEndReason }
-  /** Only a restored database can forget a lease whose token is genuine. */
+  | {
+      readonly kind: "ended" | "already";
+      readonly workspace: Workspace;
+      readonly reason: LeaseEndReason;
+      /** Somebody else has had the workspace since, or is about to: what it tells is theirs. */
+      readonly passedOn: boolean;
+    }
+  /** A lease whose token is genuine is forgotten some time after its end, or by a restored database. */
   | { readonly kind: "unknown" };
 
 export interface WorkspaceFilter {
@@ -167,7 +179,7 @@ export interface WorkspaceFilter {
   readonly workspaceId?: string;
   readonly leaseId?: string;
   readonly states?: readonly WorkspaceState[];
-  /** Only workspaces that this caller leases. */
+  /** Only workspaces that this caller leases, or that wait for a binding of its own, as parked ones do. */
   readonly caller?: string;
 }
 
@@ -209,10 +221,14 @@ export interface TicketDesk {
   /** What became of it; a pending ticket whose server has died is attended by this one from now on. */
   read(ticketId: bigint): Promise<TicketOutcome>;
   /**
-   * This server's last caller of the ticket has gone. With `forget`, or without a request id, a ticket without a workspace
-   * vanishes; otherwise its place is kept for 30 s. Answers the queue position it had, 0 if it was not waiting.
+   * This server's last caller of the ticket has gone, or its wait is `over`. Without a request id a ticket without a workspace
+   * vanishes; otherwise its place is kept for 30 s, and whoever attends it elsewhere goes on. `position`: the one it had in
+   * its line, 0 if it stood in none. `gone`: nothing more comes of it for that caller; of one whose wait is over and that has
+   * come to something meanwhile it is false, and nothing has changed.
    */
-  leave(ticketId: bigint, forget: boolean): Promise<{ readonly position: number; readonly gone: boolean }>;
+  leave(ticketId: bigint, over: boolean): Promise<{ readonly position: number; readonly gone: boolean }>;
+  /** Its position in its line, 0 if it stands in none. */
+  position(ticketId: bigint): Promise<number>;
   /** An answer with the ticket's lease was written to a caller: `endUndelivered` leaves the lease alone from now on. */
   delivered(ticketId: bigint): Promise<void>;
   /** Releases the ticket's lease if there is one, nobody was told of it, and nobody asks for it. Answers whether it did. */

@@ -49,8 +49,11 @@ export interface RepositoryStore {
     name: string,
     force: boolean,
   ): Promise<{ readonly kind: "removing" | "unknown" } | ({ readonly kind: "in-use" } & StandsAgainst)>;
-  /** Deletes rows of repositories that are being removed and have no workspaces left. Answers their names, so that mirrors can go. */
-  finishRemovals(): Promise<readonly string[]>;
+  /** Names of repositories that are being removed and have no workspaces left: their mirrors can go. */
+  removable(): Promise<readonly string[]>;
+  /** Goes on with all removals, and deletes the rows of those named ones that have no workspaces left: only then are their names
+   * free again. Closes their sessions. Answers which those were. */
+  finishRemovals(names: readonly string[]): Promise<readonly string[]>;
   /** The owned host's mirror of the repository. */
   mirror(repositoryId: number): Promise<Mirror | undefined>;
   /** Stores the state of the owned host's mirror, with its events. */

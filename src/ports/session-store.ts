@@ -43,14 +43,19 @@ export interface AgentUpdate {
 }
 
 export interface SessionStore {
-  /** Opens a session under a lease, or goes on with the open one of its binding. */
+  /**
+   * Opens a session under a lease, or goes on with the open one of its binding; `reopened`: that was there before the lease.
+   * `foreign`: the lease is not `caller`'s, and nothing was written.
+   */
   open(
     key: LeaseKey,
     subject: Subject | undefined,
     labels: Readonly<Record<string, string>>,
+    caller?: string,
   ): Promise<
     | { readonly kind: "opened" | "reopened"; readonly session: Session }
     | { readonly kind: "lost" }
+    | { readonly kind: "foreign" }
     | { readonly kind: "mismatch"; readonly session: Session }
   >;
   attach(
@@ -81,6 +86,12 @@ export interface SessionStore {
   find(sessionId: string, caller?: string): Promise<Session | undefined>;
   /** In the order of their ids, after the id `after`. */
   list(filter: SessionFilter, after: string, limit: number): Promise<readonly Session[]>;
-  /** In the order of their sequence, after it. */
-  changes(sessionId: string, filter: ChangeFilter, after: bigint, limit: number): Promise<readonly Change[]>;
+  /** In the order of their sequence, after it: at most `limit`, and no more once they take `maxBytes`. `more`: there are others. */
+  changes(
+    sessionId: string,
+    filter: ChangeFilter,
+    after: bigint,
+    limit: number,
+    maxBytes: number,
+  ): Promise<{ readonly changes: readonly Change[]; readonly more: boolean }>;
 }

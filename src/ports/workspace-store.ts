@@ -27,8 +27,10 @@ export interface Work {
   readonly leaseTimeMs?: number;
   /** It may hold work of a holder, which has to be salvaged before anything destroys it. */
   readonly guardWork: boolean;
-  /** How often it was tried, this time included. */
+  /** How often it was begun, this time included. */
   readonly attempt: number;
+  /** How often in a row it has failed. What was only broken off does not count, nor what the disk had no room for. */
+  readonly failures: number;
 }
 
 export type WorkResult =
@@ -38,7 +40,7 @@ export type WorkResult =
   | { readonly kind: "verified"; readonly verification: Verification }
   | { readonly kind: "retired" }
   | { readonly kind: "quarantined"; readonly path: string; readonly problem: string }
-  /** Try again later. `lacksRoom`: the disk is full; it is tried as often as it takes, and what holds no work is removed instead. */
+  /** Try again later; what fails five times in a row is quarantined. `lacksRoom`: the disk is full; it is tried as often as it takes, and what holds no work is removed instead. */
   | { readonly kind: "failed"; readonly problem: string; readonly lacksRoom?: boolean };
 
 export interface WorkspaceStore {
@@ -53,7 +55,7 @@ export interface WorkspaceStore {
   /** Stores a result. False if the claim was lost: then the result means nothing. */
   finishWork(key: LeaseKey, result: WorkResult): Promise<boolean>;
   /** Of these paths, those of workspaces of the owned host that no longer are, or never became, what the row says. A path that
-   * belongs to no row at all is not among them: it may be somebody's work. */
+   * belongs to no row at all, or whose row says that nobody has salvaged it, is not among them: it may be somebody's work. */
   leftovers(paths: readonly string[]): Promise<readonly string[]>;
   /** Forgets unattended tickets, old request ids, old leases and the rows of the dead. Any server, one at a time. */
   keepHouse(retentionMs: number): Promise<void>;

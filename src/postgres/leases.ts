@@ -37,13 +37,10 @@ export class PostgresLeases implements LeaseStore {
             from living where l.workspace_id = living.workspace_id and l.fence = living.fence
           returning l.*
         )
-        select l.workspace_id as lease_workspace, l.fence as lease_fence, r.name as lease_repository, h.name as lease_host, l.revision,
-               l.commit_id as lease_commit, l.holder, l.caller, l.labels, l.source, l.fetch_time as lease_fetch_time, l.timings,
-               (extract(epoch from l.ttl) * 1000)::float8 as ttl_ms,
-               (extract(epoch from l.expire_time - clock_timestamp()) * 1000)::float8 as remaining_ms,
-               l.acquire_time, l.expire_time, l.end_time, l.end_reason, l.binding as lease_binding
-          from renewed l join workspaces w on w.id = l.workspace_id
-          join repositories r on r.id = w.repository_id join hosts h on h.id = w.host_id`,
+        -- the view is as before this statement: of what that changes, the later columns hold
+        select v.*, n.expire_time, (extract(epoch from n.ttl) * 1000)::float8 as ttl_ms,
+               (extract(epoch from n.expire_time - clock_timestamp()) * 1000)::float8 as remaining_ms
+          from renewed n join lease_rows v on v.lease_workspace = n.workspace_id and v.lease_fence = n.fence`,
     );
     const leases = new Map(rows.map((row) => [`w${row.lease_workspace}.${row.lease_fence}`, toLease(row)]));
     return renewals.map((renewal) => leases.get(`${renewal.workspaceId}.${renewal.fence}`));
@@ -67,8 +64,15 @@ export class PostgresLeases implements LeaseStore {
       ),
     );
     if (ended.outcome === "unknown") return { kind: "unknown" };
-    const row = only(await run(() => this.#sql<WorkspaceRow[]>`select * from workspace_rows where id = ${id}`));
-    return { kind: ended.outcome, workspace: toWorkspace(row), reason: ended.reason };
+    const row = only(
+      await run(
+        () => this.#sql<(WorkspaceRow & { passed_on: boolean })[]>`
+          select w.*, w.state = 'PREPARING'
+                 or exists (select from leases l where l.workspace_id = w.id and l.fence > ${String(key.fence)}) as passed_on
+            from workspace_rows w where w.id = ${id}`,
+      ),
+    );
+    return { kind: ended.outcome, workspace: toWorkspace(row), reason: ended.reason, passedOn: row.passed_on };
   }
 
   async expire(): Promise<number> {

@@ -5,7 +5,8 @@
  * 1. Ownership is a session lock on a connection of its own, never reserved from a pool (client.ts, invariant 1). Its session ends
  *    on the database's clock when this process is frozen, and its end is ownership's end.
  * 2. Each time ownership is gained, it has a new `ownerId`; whatever was claimed under an older one is refused by compare-and-set.
- * 3. A beat that failed is confessed in the next one: the host counts as well only from then on.
+ * 3. A host that was removed is never owned again: what it had is nobody's to touch. Its server goes on as a new host of that name.
+ * 4. A beat that failed is confessed in the next one: the host counts as well only from then on.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HostOwnership } from "../ports/host-store.js";
@@ -30,11 +31,10 @@ export async function joinHost(sql: Sql, hostName: string, dataId: string): Prom
   if (row.outcome === "taken") {
     throw new Error(`host name ${hostName} belongs to another data directory in this database; choose one with --host`);
   }
-  return { hostId: row.host, hostName, deskId: BigInt(row.desk), ownerId: 0n };
+  return { hostId: row.host, hostName, dataId, deskId: BigInt(row.desk), ownerId: 0n };
 }
 
 export class PostgresOwnership implements HostOwnership {
-  readonly host: { readonly id: number; readonly name: string };
   readonly #sql: Sql;
   readonly #lockSql: Sql;
   readonly #identity: Identity;
@@ -48,13 +48,16 @@ export class PostgresOwnership implements HostOwnership {
   constructor(sql: Sql, direct: PostgresConnection, identity: Identity) {
     this.#sql = sql;
     this.#identity = identity;
-    this.host = { id: identity.hostId, name: identity.hostName };
     this.#lockSql = connectPool(direct, {
       max: 1,
       name: `leasehold owner of ${identity.hostName}`,
       idleSessionTimeoutMs: lockSessionTimeoutMs,
       onClose: () => this.#lose(),
     });
+  }
+
+  get host(): { readonly id: number; readonly name: string } {
+    return { id: this.#identity.hostId, name: this.#identity.hostName };
   }
 
   get owner(): boolean {
@@ -109,13 +112,22 @@ export class PostgresOwnership implements HostOwnership {
     const [row] = await this.#lockSql<{ held: boolean }[]>`
       select pg_try_advisory_lock(${lockClass.owner}::int, ${this.host.id}::int) as held`;
     if (!row?.held || this.#stop.signal.aborted) return;
-    const [owned] = await this.#sql<{ server: string }[]>`
+    const [owned] = await this.#sql<{ server: string | null }[]>`
       select own_host(${this.host.id}, ${String(this.#identity.deskId)}) as server`;
     if (!owned) return;
+    if (owned.server === null) return this.#rejoin();
     this.#identity.ownerId = BigInt(owned.server);
     this.#lost = new AbortController();
     this.#owner = true;
     for (const listener of this.#listeners) listener(true);
+  }
+
+  /** Invariant 3. The next try is for the new one. */
+  async #rejoin(): Promise<void> {
+    const { hostName, dataId } = this.#identity;
+    await this.#lockSql`select pg_advisory_unlock_all()`;
+    const [row] = await this.#sql<{ host: number | null }[]>`select rejoin_host(${hostName}, ${dataId}) as host`;
+    if (row?.host) this.#identity.hostId = row.host;
   }
 
   async #beat(): Promise<void> {

@@ -149,8 +149,16 @@ export class PostgresRepositories implements RepositoryStore {
     return outcome === "in-use" ? { kind: outcome, leases, quarantined, salvages } : { kind: outcome };
   }
 
-  async finishRemovals(): Promise<readonly string[]> {
-    const rows = await run(() => this.#sql<{ name: string }[]>`select name from finish_removals() as name`);
+  async removable(): Promise<readonly string[]> {
+    const rows = await run(() => this.#sql<{ name: string }[]>`select name from removable_repositories() as name`);
+    return rows.map((row) => row.name);
+  }
+
+  async finishRemovals(names: readonly string[]): Promise<readonly string[]> {
+    const ready = `{${names.join(",")}}`;
+    const rows = await run(
+      () => this.#sql<{ name: string }[]>`select name from finish_removals(${ready}::text[]) as name`,
+    );
     return rows.map((row) => row.name);
   }
 

@@ -1,6 +1,6 @@
-/** Implements the port `SessionStore` over migrations/0017_sessions.sql and 0018_session_calls.sql. */
+/** Implements the port `SessionStore` over migrations/0017_sessions.sql, 0018_session_calls.sql and 0033_callers.sql. */
 import type { LeaseKey } from "../domain/lease.js";
-import type { Change, ChangeInput, Session } from "../domain/session.js";
+import type { ChangeInput, Session } from "../domain/session.js";
 import type { Subject } from "../domain/subject.js";
 import type {
   AgentUpdate,
@@ -25,16 +25,17 @@ export class PostgresSessions implements SessionStore {
     key: LeaseKey,
     subject: Subject | undefined,
     labels: Readonly<Record<string, string>>,
+    caller?: string,
   ): ReturnType<SessionStore["open"]> {
     const about = subject ? this.#sql.json(subject as unknown as Json) : null;
     const row = only(
       await run(
-        () => this.#sql<{ outcome: "opened" | "reopened" | "lost" | "mismatch"; session: string | null }[]>`
-          select outcome, session from open_session(${workspaceNumber(key.workspaceId)}, ${String(key.fence)}, ${about},
-            ${this.#sql.json(labels)})`,
+        () => this.#sql<{ outcome: "opened" | "reopened" | "lost" | "foreign" | "mismatch"; session: string | null }[]>`
+          select outcome, session from open_session(${workspaceNumber(key.workspaceId)}, ${String(key.fence)}, ${caller ?? null},
+            ${about}, ${this.#sql.json(labels)})`,
       ),
     );
-    if (row.outcome === "lost") return { kind: "lost" };
+    if (row.outcome === "lost" || row.outcome === "foreign") return { kind: row.outcome };
     const session = await this.find(`n${row.session}`);
     if (!session) throw new Error("a session that was opened is not there");
     return { kind: row.outcome, session };
@@ -126,7 +127,7 @@ export class PostgresSessions implements SessionStore {
          where s.id > ${sessionNumber(after)} and s.state = any (${`{${states.join(",")}}`}::text[])
            and (${repository || null}::text is null or s.repository = ${repository || null}::text)
            and (${binding || null}::text is null or s.binding = ${binding || null}::text)
-           and (${subject || null}::text is null or s.subject ->> 'url' = ${subject || null}::text)
+           and (${subject || null}::text is null or s.subject ->> 'url' in (${subject || null}::text, lower(${subject || null}::text)))
            and (${agent || null}::text is null
                 or exists (select from session_agents a where a.session_id = s.id and a.agent = ${agent || null}::text))
            and (${host || null}::text is null or s.host = ${host || null}::text)
@@ -137,16 +138,27 @@ export class PostgresSessions implements SessionStore {
     return rows.map(toSession);
   }
 
-  async changes(sessionId: string, filter: ChangeFilter, after: bigint, limit: number): Promise<readonly Change[]> {
+  async changes(
+    sessionId: string,
+    filter: ChangeFilter,
+    after: bigint,
+    limit: number,
+    maxBytes: number,
+  ): ReturnType<SessionStore["changes"]> {
     const { agent, path } = filter;
     const rows = await run(
-      () => this.#sql<ChangeRow[]>`
-        select * from session_changes c where c.session_id = ${sessionNumber(sessionId)} and c.sequence > ${String(after)}
-           and (${agent || null}::text is null or c.agent = ${agent || null}::text)
-           and (${path || null}::text is null or ${path || null}::text in (c.path, c.previous_path))
-         order by c.sequence limit ${limit}`,
+      () => this.#sql<(ChangeRow & { found: string })[]>`
+        select p.* from (
+          select f.*, row_number() over (order by f.sequence) as place, count(*) over () as found,
+                 sum(octet_length(f.patch) + octet_length(f.path) + octet_length(f.previous_path) + octet_length(f.summary))
+                   over (order by f.sequence rows between unbounded preceding and 1 preceding) as bytes_before
+            from (select * from session_changes c where c.session_id = ${sessionNumber(sessionId)} and c.sequence > ${String(after)}
+                     and (${agent || null}::text is null or c.agent = ${agent || null}::text)
+                     and (${path || null}::text is null or ${path || null}::text in (c.path, c.previous_path))
+                   order by c.sequence limit ${limit + 1}) f) p
+         where p.place <= ${limit} and coalesce(p.bytes_before, 0) < ${maxBytes} order by p.sequence`,
     );
-    return rows.map(toChange);
+    return { changes: rows.map(toChange), more: Number(rows[0]?.found ?? 0) > rows.length };
   }
 }
 

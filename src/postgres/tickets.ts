@@ -1,4 +1,4 @@
-/** Implements the port's `TicketDesk` and `TicketBoard` over migrations/0004_tickets.sql. */
+/** Implements the port's `TicketDesk` and `TicketBoard` over migrations/0004_tickets.sql and 0028_grants.sql. */
 import { randomUUID } from "node:crypto";
 import type { LeaseDependencies } from "../domain/dependencies.js";
 import type { FailureRecord } from "../domain/failure.js";
@@ -37,14 +37,14 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
     const { caller, digest, repositoryId, hostId } = request;
     const row = only(
       await run(
-        () => this.#sql<{ outcome: "opened" | "joined" | "leased" | "reused"; ticket: string }[]>`
-          select outcome, ticket from open_ticket(${String(this.#identity.deskId)}, ${caller}, ${requestId}, ${kept}, ${digest},
+        () => this.#sql<{ outcome: "opened" | "joined" | "leased" | "reused"; ticket: string; host: number }[]>`
+          select outcome, ticket, host from open_ticket(${String(this.#identity.deskId)}, ${caller}, ${requestId}, ${kept}, ${digest},
             ${repositoryId}, ${hostId}, ${this.#sql.json(request.spec as unknown as Json)})`,
       ),
     );
     const ticketId = BigInt(row.ticket);
     if (row.outcome === "reused") return { kind: "reused" };
-    if (row.outcome !== "leased") return { kind: row.outcome, ticketId };
+    if (row.outcome !== "leased") return { kind: row.outcome, ticketId, hostId: row.host };
     const grant = await this.#grantOf(ticketId);
     // its lease was forgotten between the two statements: as good as never asked for
     return grant ? { kind: "leased", ticketId, grant } : this.open(request);
@@ -52,28 +52,39 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
 
   async read(ticketId: bigint): Promise<TicketOutcome> {
     const [row] = await run(
-      () => this.#sql<{ state: "OPEN" | "WAITING" | "GRANTED" | "LEASED" | "FAILED"; failure: FailureRecord | null }[]>`
+      () => this.#sql<TicketRow[]>`
         with attended as (
           update tickets set server_id = ${String(this.#identity.deskId)}, leave_time = null
            where id = ${String(ticketId)} and state in ('OPEN', 'WAITING', 'GRANTED') and not is_alive(server_id)
         )
-        select state, failure from tickets where id = ${String(ticketId)}`,
+        select state, failure, case when state <> 'OPEN' then null when awaits_binding then 'binding' when evicting then 'place' end as awaits
+          from tickets where id = ${String(ticketId)}`,
     );
     if (!row) return { kind: "gone" };
     if (row.failure) return { kind: "failed", failure: row.failure };
-    if (row.state !== "LEASED") return { kind: "pending", state: row.state as "OPEN" | "WAITING" | "GRANTED" };
+    const { state, awaits } = row;
+    if (state === "OPEN" || state === "WAITING" || state === "GRANTED") {
+      return { kind: "pending", state, ...(awaits ? { awaits } : {}) };
+    }
     const grant = await this.#grantOf(ticketId);
     return grant ? { kind: "leased", grant } : { kind: "gone" };
   }
 
-  async leave(ticketId: bigint, forget: boolean): Promise<{ position: number; gone: boolean }> {
+  async leave(ticketId: bigint, over: boolean): Promise<{ position: number; gone: boolean }> {
     const row = only(
       await run(
         () => this.#sql<{ place: number; gone: boolean }[]>`
-          select place, gone from leave_ticket(${String(this.#identity.deskId)}, ${String(ticketId)}, ${forget})`,
+          select place, gone from leave_ticket(${String(this.#identity.deskId)}, ${String(ticketId)}, ${over})`,
       ),
     );
     return { position: row.place, gone: row.gone };
+  }
+
+  async position(ticketId: bigint): Promise<number> {
+    const [row] = await run(
+      () => this.#sql<{ place: number }[]>`select place_of(t) as place from tickets t where t.id = ${String(ticketId)}`,
+    );
+    return row?.place ?? 0;
   }
 
   async delivered(ticketId: bigint): Promise<void> {
@@ -166,6 +177,12 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
 
 /** `dependencies`: not right after the lease was born; who made it knows them. */
 type GrantedRow = WorkspaceRow & LeaseRow & { readonly dependencies?: LeaseDependencies | null };
+
+interface TicketRow {
+  state: "OPEN" | "WAITING" | "GRANTED" | "LEASED" | "FAILED";
+  failure: FailureRecord | null;
+  awaits: "place" | "binding" | null;
+}
 
 interface GrantRow {
   outcome: GrantOutcome["kind"];

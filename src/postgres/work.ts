@@ -1,4 +1,4 @@
-/** Implements the port `WorkspaceStore` over migrations/0006_work.sql, 0011_verification.sql and 0027_disk.sql. */
+/** Implements the port `WorkspaceStore` over migrations/0006_work.sql, 0011_verification.sql, 0027_disk.sql and 0031_failures.sql. */
 import type { LeaseKey } from "../domain/lease.js";
 import type { Verification } from "../domain/verification.js";
 import type { Work, WorkResult, WorkspaceStore } from "../ports/workspace-store.js";
@@ -19,6 +19,7 @@ interface WorkRow {
   lease_time: Date | null;
   guard_work: boolean;
   attempt: number;
+  failures: number;
 }
 
 export class PostgresWork implements WorkspaceStore {
@@ -35,7 +36,7 @@ export class PostgresWork implements WorkspaceStore {
     const rows = await run(
       () => this.#sql<WorkRow[]>`
         select workspace, fence, repository_id, kind, path, to_json(candidates) as candidates, from_commit, from_head,
-               lease_time, guard_work, attempt
+               lease_time, guard_work, attempt, (select w.failures from workspaces w where w.id = workspace) as failures
           from claim_work(${String(this.#identity.ownerId)}, ${this.#identity.hostId}, ${ids}::bigint[], ${workspaceRoot}, ${limit})`,
     );
     return rows.map((row) => ({
@@ -49,6 +50,7 @@ export class PostgresWork implements WorkspaceStore {
       ...(row.lease_time ? { leaseTimeMs: row.lease_time.getTime() } : {}),
       guardWork: row.guard_work,
       attempt: row.attempt,
+      failures: row.failures,
     }));
   }
 
@@ -67,6 +69,7 @@ export class PostgresWork implements WorkspaceStore {
       head: "",
       guardWork: false,
       attempt: 1,
+      failures: 0,
     }));
   }
 
@@ -125,6 +128,8 @@ export class PostgresWork implements WorkspaceStore {
            -- no directory of ours had a fence that was not given yet
            and coalesce(m.parts[3]::bigint, 0) <= w.fence
            and (w.state = 'RETIRED' or (p.path <> w.path and p.path <> all (w.old_paths)))
+           -- nobody has salvaged what is in it
+           and not (w.state = 'RETIRED' and w.guard_work)
            -- beside a workspace that is being worked on, they may be in use
            and (m.parts[4] is null or w.state not in ('PREPARING', 'CLEANING'))`,
     );

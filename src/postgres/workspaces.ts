@@ -48,7 +48,7 @@ export class PostgresWorkspaces implements WorkspacePool {
              and (${filter.caller ?? null}::text is null or coalesce(l.caller, w.bound_caller) = ${filter.caller ?? null}::text)
              and (${filter.binding || null}::text is null or w.binding = ${filter.binding || null}::text)
              and (${filter.subject || null}::text is null or w.id in (select x.id from workspaces x
-                   where x.subject ->> 'url' = ${filter.subject || null}::text and x.subject is not null and x.state in ('LEASED', 'PARKED')))
+                   where x.subject ->> 'url' in (${filter.subject || null}::text, lower(${filter.subject || null}::text)) and x.subject is not null and x.state in ('LEASED', 'PARKED')))
              and (${key ? String(key.fence) : null}::bigint is null or l.lease_fence = ${key ? String(key.fence) : null}::bigint)
              and (${this.#sql.json(filter.labels ?? {})}::jsonb = '{}' or l.labels @> ${this.#sql.json(filter.labels ?? {})}::jsonb)
              and (${filter.states?.length ? `{${filter.states.join(",")}}` : null}::text[] is null
@@ -98,7 +98,9 @@ export class PostgresWorkspaces implements WorkspacePool {
   async reclaim(selector: ReclaimSelector): Promise<readonly WorkspaceResult[]> {
     const results: WorkspaceResult[] = [];
     for (const name of selector.leaseIds) results.push(await this.#reclaimLease(name, selector));
-    for (const id of await this.#reclaimable(selector)) results.push(await this.#reclaimWorkspace(id, selector.dryRun));
+    for (const { id, fence } of await this.#reclaimable(selector)) {
+      results.push(await this.#reclaimWorkspace(id, selector.dryRun, fence));
+    }
     return results;
   }
 
@@ -114,6 +116,10 @@ export class PostgresWorkspaces implements WorkspacePool {
         ).map((row) => workspaceName(row.id));
     const results: WorkspaceResult[] = [];
     for (const id of ids) results.push(await this.#resetWorkspace(id, selector));
+    const { repository, binding, expectedFence } = selector;
+    if (repository && binding !== undefined && expectedFence === undefined) {
+      await run(() => this.#sql`select reset_lost_sessions(${repository}, ${binding})`);
+    }
     return results;
   }
 
@@ -151,7 +157,8 @@ export class PostgresWorkspaces implements WorkspacePool {
     return this.#result(key.workspaceId, "LEASE_ENDED", "");
   }
 
-  async #reclaimWorkspace(id: string, dryRun: boolean): Promise<WorkspaceResult> {
+  /** `fence`: as it was when the workspace was chosen for what it was then. */
+  async #reclaimWorkspace(id: string, dryRun: boolean, fence: bigint | undefined): Promise<WorkspaceResult> {
     const workspace = await this.get(id);
     if (!workspace || workspace.state === "RETIRED") return this.#result(id, "NONE", "WORKSPACE_NOT_FOUND");
     if (dryRun) {
@@ -162,7 +169,8 @@ export class PostgresWorkspaces implements WorkspacePool {
     const { outcome } = only(
       await run(
         () => this.#sql<{ outcome: "removed" | "leased" | "busy" | "unknown" }[]>`
-          select reclaim_workspace(${workspaceNumber(id)}) as outcome`,
+          select case when ${fence === undefined}::bool then reclaim_workspace(${workspaceNumber(id)})
+                      else reclaim_chosen(${workspaceNumber(id)}, ${String(fence ?? 0n)}) end as outcome`,
       ),
     );
     if (outcome === "leased") return this.#result(id, "NONE", "LEASE_LIVE");
@@ -172,26 +180,26 @@ export class PostgresWorkspaces implements WorkspacePool {
   }
 
   /** The named workspaces, or else the idle ones that the other selectors leave. */
-  async #reclaimable(selector: ReclaimSelector): Promise<readonly string[]> {
+  async #reclaimable(selector: ReclaimSelector): Promise<readonly { readonly id: string; readonly fence?: bigint }[]> {
     const { repository, host, olderThanMs, includeParked, workspaceIds } = selector;
     if (selector.leaseIds.length > 0 && workspaceIds.length === 0) return [];
     if (workspaceIds.length === 0) {
       const rows = await run(
-        () => this.#sql<{ id: string }[]>`
-          select id from workspace_rows
+        () => this.#sql<{ id: string; fence: string }[]>`
+          select id, fence from workspace_rows
            where (state = 'IDLE' or (state = 'PARKED' and ${includeParked}::bool)) and (${repository || null}::text is null or repository = ${repository || null}::text)
              and (${host || null}::text is null or host = ${host || null}::text)
              and idle_time <= clock_timestamp() - make_interval(secs => ${(olderThanMs ?? 0) / 1000}::float8)
            order by id`,
       );
-      return rows.map((row) => workspaceName(row.id));
+      return rows.map((row) => ({ id: workspaceName(row.id), fence: BigInt(row.fence) }));
     }
-    const narrowed: string[] = [];
+    const narrowed: { readonly id: string }[] = [];
     for (const id of workspaceIds) {
       const workspace = repository || host ? await this.get(id) : undefined;
       const other =
         workspace && ((repository && workspace.repository !== repository) || (host && workspace.host !== host));
-      if (!other) narrowed.push(id);
+      if (!other) narrowed.push({ id });
     }
     return narrowed;
   }

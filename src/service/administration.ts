@@ -1,6 +1,8 @@
 /** Owns what operators do with repositories, hosts and this server. Roles are checked in `rpc/`. */
 import { Failure } from "../domain/failure.js";
+import { forgeOf } from "../domain/forge-event.js";
 import type { RepositoryOverview, RepositorySettings } from "../domain/repository.js";
+import type { Forge } from "../domain/subject.js";
 import type { HostUsage } from "../domain/usage.js";
 import type { EventLog } from "../ports/event-log.js";
 import type { HostOwnership, HostStore } from "../ports/host-store.js";
@@ -37,6 +39,7 @@ export interface AdministrationDependencies {
   readonly sweeps: SweepStore;
   readonly events: EventLog;
   readonly usage: UsageStore;
+  readonly forges: readonly Forge[];
   readonly wake: Wake;
   readonly info: Omit<ServerInfo, "host" | "owner" | "newestRevision" | "oldestRevision" | "lastSweep">;
 }
@@ -109,7 +112,8 @@ export class AdministrationService implements Administration {
   ): ReturnType<Administration["listRepositories"]> {
     const { after, pageSize, labels, name } = input;
     const found = await this.#deps.repositories.list(after, pageSize + 1, labels, name);
-    return { repositories: found.slice(0, pageSize), more: found.length > pageSize };
+    const repositories = found.slice(0, pageSize).map((overview) => this.#onForge(overview));
+    return { repositories, more: found.length > pageSize };
   }
 
   async removeRepository(name: string, force: boolean): Promise<void> {
@@ -195,6 +199,10 @@ export class AdministrationService implements Administration {
   async #overview(name: string): Promise<RepositoryOverview> {
     const [overview] = await this.#deps.repositories.list("", 1, {}, name);
     if (!overview) throw repositoryNotFound(name);
-    return overview;
+    return this.#onForge(overview);
+  }
+
+  #onForge(overview: RepositoryOverview): RepositoryOverview {
+    return { ...overview, forge: forgeOf(overview.repository.url, this.#deps.forges) };
   }
 }

@@ -4,6 +4,7 @@
  * Invariants:
  * 1. Leases are expired by the owner of their host only; the database judges whether it has been well for long enough.
  * 2. A step that fails is logged and tried again at the next beat; it stops nothing else.
+ * 3. No beat waits for files: what works on them runs behind, each such step once at a time.
  */
 import type { EventLog } from "../ports/event-log.js";
 import type { HostOwnership } from "../ports/host-store.js";
@@ -40,6 +41,7 @@ export class Pulse {
   readonly #undo: (() => void)[] = [];
   #beats = 0;
   #beating: Promise<void> | undefined;
+  readonly #behind = new Map<string, Promise<void>>();
 
   constructor(deps: PulseDependencies) {
     this.#deps = deps;
@@ -61,6 +63,11 @@ export class Pulse {
   async stop(): Promise<void> {
     for (const step of this.#undo.splice(0)) step();
     await this.#beating;
+  }
+
+  /** Resolves when nothing runs behind any more. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#behind.values());
   }
 
   #begin(): void {
@@ -90,13 +97,21 @@ export class Pulse {
     }
     if (ownership.owner) {
       await this.#step("look at the disk", () => room.look());
-      await this.#step("finish removals", () => keeper.finishRemovals());
-      await this.#step("expire salvages", () => salvages.keepHouse());
+      this.#stepBehind("finish removals", () => keeper.finishRemovals());
+      this.#stepBehind("expire salvages", () => salvages.keepHouse());
     }
     this.#beats++;
     if (this.#beats % houseEvery !== 0) return;
     await this.#step("keep house", () => work.keepHouse(eventRetentionMs));
     await this.#step("forget old events", () => events.trim(eventRetentionMs));
+  }
+
+  #stepBehind(what: string, action: () => Promise<unknown>): void {
+    if (this.#behind.has(what)) return;
+    this.#behind.set(
+      what,
+      this.#step(what, action).finally(() => this.#behind.delete(what)),
+    );
   }
 
   async #step(what: string, action: () => Promise<unknown>): Promise<void> {

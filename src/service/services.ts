@@ -145,7 +145,7 @@ export interface VerifyInput {
   readonly workspaceIds: readonly string[];
 }
 
-/** `skipped`: why it was not looked at, its state or WORKSPACE_NOT_FOUND. */
+/** `skipped`: why it was not looked at, its state, WORKSPACE_NOT_FOUND or HOST_UNAVAILABLE. */
 export type VerifyResult = { readonly workspaceId: string; readonly workspace?: Workspace } & (
   | { readonly verification: Verification }
   | { readonly skipped: string }

@@ -3,7 +3,8 @@
  *
  * Invariants:
  * 1. Only the database is touched.
- * 2. A change needs the token of the session's live lease; another caller's session is not there.
+ * 2. A change needs the token of the session's live lease; another caller's session is not there. The caller is judged
+ *    before anything is written.
  * 3. Another agent's backend session is never told.
  */
 import { createHash } from "node:crypto";
@@ -39,6 +40,9 @@ export interface SessionsDependencies {
   readonly wake: Wake;
 }
 
+/** So much of changes, and then one more: a client that takes 4 MiB in one message can read every page. */
+const pageBytes = 2 * 1024 ** 2;
+
 export class SessionKeeping implements Sessions {
   readonly #deps: SessionsDependencies;
 
@@ -54,11 +58,10 @@ export class SessionKeeping implements Sessions {
     call: CallContext,
   ): Promise<{ readonly session: Session; readonly reopened: boolean }> {
     const subject = subjectUrl === "" ? undefined : subjectNamed(subjectUrl, this.#deps.forges);
-    const outcome = await this.#deps.store.open(this.#proven(token, leaseId), subject, labels);
+    const outcome = await this.#deps.store.open(this.#proven(token, leaseId), subject, labels, limitedTo(call.caller));
+    if (outcome.kind === "foreign") throw tokenInvalid();
     if (outcome.kind === "lost") throw leaseLost("", leaseId);
     const { session } = outcome;
-    const caller = limitedTo(call.caller);
-    if (caller !== undefined && session.caller !== caller) throw tokenInvalid();
     if (outcome.kind === "mismatch") {
       const metadata = { session: session.id, subject: session.subject?.url ?? "" };
       throw new Failure("SUBJECT_MISMATCH", `the open session of this binding is about ${session.subject?.url}`, {
@@ -153,8 +156,7 @@ export class SessionKeeping implements Sessions {
   ): Promise<{ readonly changes: readonly Change[]; readonly more: boolean }> {
     await this.get(input.sessionId, call);
     const { sessionId, filter, after, pageSize } = input;
-    const found = await this.#deps.store.changes(sessionId, filter, after, pageSize + 1);
-    return { changes: found.slice(0, pageSize), more: found.length > pageSize };
+    return this.#deps.store.changes(sessionId, filter, after, pageSize, pageBytes);
   }
 
   async get(sessionId: string, call: CallContext): Promise<Session> {

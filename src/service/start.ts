@@ -207,6 +207,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
     sweeps: store.sweeps,
     events,
     usage: store.usage,
+    forges: options.forges.configured,
     wake,
     info,
   });
@@ -243,7 +244,7 @@ export async function startServices(options: ServiceOptions): Promise<RunningSer
 
   const settle = async () => {
     const limit = new Promise((resolve) => setTimeout(resolve, settings.drainLimitMs).unref());
-    await Promise.race([Promise.all([granting.stop(), keeper.settled(), room.settled()]), limit]);
+    await Promise.race([Promise.all([granting.stop(), pulse.settled(), keeper.settled(), room.settled()]), limit]);
   };
   return {
     workspaces,

@@ -15,7 +15,7 @@ import type { EventLog } from "../ports/event-log.js";
 import type { WorkspaceFilter, WorkspacePool } from "../ports/lease-store.js";
 import type { Logger } from "../ports/logger.js";
 import { EventTail, type Follower } from "./event-tail.js";
-import { drainingFailure } from "./leases/acquiring.js";
+import { drainingFailure } from "./leases/attending.js";
 import type { CallContext, WatchInput, WatchItem, WatchStep } from "./services.js";
 
 export interface WatchingDependencies {
@@ -111,9 +111,10 @@ export class Watching {
         spoken = performance.now();
       }
       if (isOver) return;
-      if (batch.length > 0) continue;
-      caughtUp = true;
       const left = spoken + bookmarkMs - performance.now();
+      // one that is far behind, and sees nothing of what it reads, is told how far it is
+      if (batch.length > 0 && left > 0) continue;
+      if (batch.length === 0) caughtUp = true;
       if (left <= 0) {
         yield { kind: "bookmark", revision: next - 1n, storeId };
         spoken = performance.now();

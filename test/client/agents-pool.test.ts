@@ -157,3 +157,31 @@ test("E5 dispose tolerates backends that throw, hang, or are still being made, a
   await new Promise((resolve) => setImmediate(resolve));
   expect(late.disposals).toBe(1);
 });
+
+test("E5 dispose waits for a backend that is being removed, and says how that ended", async () => {
+  let end = () => {};
+  const behaviours: Record<string, Behaviour> = {
+    slow: {
+      dispose: () =>
+        new Promise((resolve) => {
+          end = resolve;
+        }),
+    },
+    hangs: { dispose: () => new Promise(() => undefined) },
+  };
+  const pool = new AgentPool({
+    disposeMs: 300,
+    create: async ({ sessionId, agent }) => new Told(sessionId, agent, behaviours[agent]),
+  });
+  const keys = Object.keys(behaviours).map((agent) => ({ sessionId: "n1", agent }));
+  for (const key of keys) await pool.get(key);
+  const removals = Promise.allSettled(keys.map((key) => pool.remove(key)));
+  await new Promise((resolve) => setImmediate(resolve));
+  const disposing = pool.dispose();
+  expect(await Promise.race([disposing, new Promise((resolve) => setImmediate(resolve, "goes on"))])).toBe("goes on");
+  end();
+  const report = await disposing;
+  expect(report.disposed.map(({ agent }) => agent)).toEqual(["slow"]);
+  expect(report.failed).toMatchObject([{ agent: "hangs", timedOut: true }]);
+  expect((await removals).map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+});

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ForgeEvent, isOfProject, subjectUrls } from "../../src/domain/forge-event.js";
-import { type ForgeKind, forgeKinds } from "../../src/domain/subject.js";
+import { type ForgeEvent, forgeOf, isOfProject, subjectUrls } from "../../src/domain/forge-event.js";
+import { type ForgeKind, forgeKinds, subjectOf } from "../../src/domain/subject.js";
 import { SignedWebhooks } from "../../src/forge/signed-webhooks.js";
 import { githubLike, gitlab, hmac, message, noCommit, type Sent } from "./payloads.js";
 
@@ -237,4 +237,43 @@ test("D3 a subject is told of by all URLs that sessions may have of it", () => {
     "https://x/o/n/-/issues/7",
     "https://x/o/n/-/work_items/7",
   ]);
+});
+
+test("D3 a session's subject is the one that its forge tells of, however caller and forge spell the project", () => {
+  for (const kind of ["forgejo", "gitea", "github", "gitlab"] as const) {
+    const forge = { name: "f", kind, url: "https://git.example.com/Base" };
+    const page = kind === "gitlab" ? "-/issues/7" : "issues/7";
+    const closed = { kind: "subject", project: "Acme/Widget", subject: "ISSUE", number: 7, state: "CLOSED" } as const;
+    const told = subjectUrls(forge, closed);
+    for (const url of [
+      `https://git.example.com/Base/acme/widget/${page}`,
+      `https://git.example.com/Base/ACME/Widget/${page}`,
+      `HTTPS://Git.Example.com/Base/Acme/Widget/${page}#note`,
+    ]) {
+      const subject = subjectOf(url, [forge]);
+      expect(subject?.url, url).toBe(`https://git.example.com/Base/acme/widget/${page}`);
+      expect(told, url).toContain(subject?.url);
+    }
+  }
+});
+
+test("D3 an upstream is on the forge whose URL it is below, over HTTP or SSH, and on none if its host does not tell", () => {
+  const forges = [
+    { name: "base", kind: "gitea", url: "https://git.example.com" },
+    { name: "below", kind: "gitlab", url: "https://git.example.com/Lab" },
+    { name: "other", kind: "github", url: "https://other.example.com:8443" },
+  ] as const;
+  for (const [url, name] of [
+    ["https://git.example.com/acme/widget.git", "base"],
+    ["https://git.example.com/lab/acme/widget.git", "below"],
+    ["https://git.example.com/labor/widget.git", "base"],
+    ["https://other.example.com:8443/acme/widget", "other"],
+    ["https://other.example.com/acme/widget", ""],
+    ["git@other.example.com:acme/widget.git", "other"],
+    ["ssh://git@other.example.com:2222/acme/widget.git", "other"],
+    ["git@git.example.com:acme/widget.git", ""],
+    ["/srv/git.example.com/widget.git", ""],
+  ] as const) {
+    expect(forgeOf(url, forges), url).toBe(name);
+  }
 });

@@ -1,7 +1,8 @@
 /** Owns: a workspace with dependencies, and the requests that move them. */
-import { lstatSync, readdirSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fingerprintOf } from "../../src/domain/dependencies.js";
+import type { GitEngineOptions } from "../../src/git/engine.js";
 import type { KeepDependenciesRequest, PlaceDependenciesRequest } from "../../src/ports/dependency-files.js";
 import { UpstreamRepository, writeFile } from "../support/repositories.js";
 import { Bench, Site } from "./support.js";
@@ -10,13 +11,17 @@ export const platform = { os: "linux", arch: "x64", libc: "glibc" };
 const patterns = ["auto"];
 
 export class KeptBench {
-  readonly bench = new Bench();
+  readonly bench: Bench;
   readonly upstream: UpstreamRepository;
   readonly store: string;
   mirror = "";
   #made = 0;
 
-  constructor() {
+  constructor(options: Partial<GitEngineOptions> = {}) {
+    this.bench = new Bench(options);
+    // a second user goes through it, and no further
+    chmodSync(this.bench.directory.path, 0o711);
+    for (const name of ["mirrors", "indexes", "trash"]) mkdirSync(this.bench.at(name), { mode: 0o700 });
     this.upstream = new UpstreamRepository(this.bench.at("upstream"));
     this.store = this.bench.at("dependencies", "demo");
   }
@@ -28,7 +33,7 @@ export class KeptBench {
       "tools/requirements.txt": "a==1\n",
       ...more,
     });
-    this.mirror = await this.bench.mirror(this.upstream.path);
+    this.mirror = await this.bench.mirror(this.upstream.path, "mirrors/m");
     return this;
   }
 

@@ -145,6 +145,7 @@ test("G7 killed at any change of the disk there is more than is needed and never
       expect(objects()).toBe(before);
       expect(git(mirror, "fsck", "--full", "--strict")).toBe("");
       expect(await bench.engine.checkMirror(mirror)).toBe(true);
+      expect(await bench.engine.inspectMirror(mirror)).toBeDefined();
       await bench.fetch(mirror, upstream.path);
       await maintain();
       expect(packs().filter((name) => existsSync(indexOf(name))).length).toBeLessThan(8);
@@ -170,4 +171,19 @@ test("G7 clones that are made meanwhile are whole", async () => {
     expect(await site.verify(target, { deep: true, objectStorage: "LINK" })).toMatchObject({ kind: "pristine" });
     expect(git(site.path, "fsck", "--full", "--strict")).toBe("");
   }
+});
+
+test("G7 the mirrors of submodules' upstreams are merged too, and keep what no reference reaches", async () => {
+  const path = await bench.mirror(upstream.path, "modules/sub");
+  const dropped = upstream.commit("dropped");
+  await bench.fetch(path, upstream.path);
+  upstream.git("reset", "-q", "--hard", "HEAD~1");
+  for (let round = 0; round < 8; round++) {
+    upstream.commit(`later ${round}`);
+    await bench.fetch(path, upstream.path);
+  }
+  expect(await bench.engine.maintainModules(bench.at("modules"))).toBeGreaterThan(6);
+  expect(git(path, "cat-file", "-t", dropped)).toBe("commit");
+  expect(git(path, "fsck", "--full", "--strict", "--no-dangling")).toBe("");
+  expect(await bench.engine.maintainModules(bench.at("nowhere"))).toBe(0);
 });

@@ -1,6 +1,6 @@
 /** Making a mirror anew as one pack: what nothing needs goes, all else stays, and who has or makes a clone does not notice. */
 import { randomBytes } from "node:crypto";
-import { cpSync, existsSync, readdirSync, rmSync, statSync, utimesSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import type { MadePack } from "../../src/git/protocol.js";
@@ -40,6 +40,19 @@ beforeEach(async () => {
 async function dropTopic(): Promise<void> {
   upstream.git("branch", "-q", "-D", "topic");
   await bench.fetch(mirror, upstream.path);
+  longAgo();
+}
+
+/** As if its references had been what they are for more than fourteen days. */
+function longAgo(): void {
+  const file = join(mirror, "leasehold-former-tips");
+  const before = readFileSync(file, "utf8");
+  expect(before).not.toBe("");
+  const day = 24 * 3_600_000;
+  writeFileSync(
+    file,
+    before.replace(/^\d+/gm, (time) => String(Number(time) - 14 * day)),
+  );
 }
 
 function maintain(keep: readonly string[] = []) {
@@ -86,6 +99,33 @@ test("G7 what no reference reaches goes, and nothing else, by git's own judgemen
   expect(git(mirror, "fsck", "--full", "--strict")).toBe("");
 });
 
+test("G1 G7 what a branch that was deleted upstream had stays for fourteen days, as a salvage does: nobody salvaged it", async () => {
+  const main = upstream.commit("forwards", { "small.txt": "y\n" });
+  upstream.git("tag", "-f", "-a", "-m", "the same tag elsewhere", "v1");
+  await bench.fetch(mirror, upstream.path);
+  const tag = upstream.id("v1");
+  upstream.git("reset", "-q", "--hard", "HEAD~1");
+  upstream.git("tag", "-d", "v1");
+  await dropTopic();
+  const file = join(mirror, "leasehold-former-tips");
+  const noted = readFileSync(file, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => line.slice(-40));
+  // the tag's first place is on the branch that went forwards
+  expect(noted.sort()).toEqual([gone, main, tag].sort());
+  const day = 24 * 3_600_000;
+  const asOf = (days: number): void =>
+    writeFileSync(file, noted.map((id) => `${Date.now() - days * day} ${id}\n`).join(""));
+  asOf(13);
+  expect(await maintain()).toEqual({ packs: 0, rewritten: false });
+  expect(git(mirror, "rev-list", "--objects", gone)).toContain("gone.bin");
+  yesterday();
+  asOf(14);
+  expect(await maintain()).toMatchObject({ rewritten: true });
+  expect(has(gone)).toBe(false);
+});
+
 test("G7 commits that are kept stay, with all that they reach", async () => {
   await dropTopic();
   const other = upstream.git("rev-parse", "main").trim();
@@ -94,6 +134,7 @@ test("G7 commits that are kept stay, with all that they reach", async () => {
   await bench.fetch(mirror, upstream.path);
   upstream.git("reset", "-q", "--hard", "HEAD~1");
   await bench.fetch(mirror, upstream.path);
+  longAgo();
   yesterday();
   await maintain([gone]);
   expect(has(gone)).toBe(true);
@@ -182,6 +223,7 @@ test("G7 killed at any change of the disk nothing that is needed is missing, and
       for (const id of needed) expect(there).toContain(id);
       expect(git(mirror, "fsck", "--full", "--strict", "--no-dangling")).toBe("");
       expect(await bench.engine.checkMirror(mirror)).toBe(true);
+      expect(await bench.engine.inspectMirror(mirror)).toBeDefined();
       rmSync(join(mirror, "leasehold-rewrite.json"), { force: true });
       await maintain();
       expect(has(gone)).toBe(false);

@@ -118,12 +118,25 @@ describe("A5 with LINK, a holder that", () => {
     utimesSync(packOf(join(site.path, ".git")), new Date(), new Date());
     expect(statSync(packOf(mirror)).mtimeMs).not.toBe(before);
     expect(await bench.engine.checkMirror(mirror)).toBe(true);
-    const record = JSON.parse(readFileSync(join(mirror, "leasehold-objects.json"), "utf8"));
-    const times = Object.values(record.files as Record<string, [number, number]>).map(([, time]) => time);
+    const noted = JSON.parse(readFileSync(join(mirror, "leasehold-touched.json"), "utf8"));
+    const times = Object.values(noted.files as Record<string, [number, number]>).map(([, time]) => time);
     expect(times).toContain(statSync(packOf(mirror)).mtimeMs);
     await site.clean(target.commit, target);
     expect(await site.verify(target, { deep: true })).toMatchObject({ kind: "pristine" });
   });
+});
+
+test("A5 who only looks at a mirror never writes its record, so that nothing that a fetch adds meanwhile is lost of it", async () => {
+  const { target, site } = await prepared("LINK");
+  utimesSync(packOf(mirror), 1, 1);
+  const record = () => readFileSync(join(mirror, "leasehold-objects.json"), "utf8");
+  const before = record();
+  expect(await bench.engine.checkMirror(mirror)).toBe(true);
+  expect(await site.verify(target)).toMatchObject({ kind: "pristine" });
+  expect(record()).toBe(before);
+  // and of what came as it was, no note makes another size or permission good
+  chmodSync(packOf(mirror), 0o644);
+  expect(await bench.engine.checkMirror(mirror)).toBe(false);
 });
 
 describe("A5 with COPY, a holder that", () => {

@@ -1,6 +1,16 @@
 /** What refuses to be cleaned. Mounts, attributes and other users take root; without it those tests are skipped. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { CheckoutTarget } from "../../src/ports/git-engine.js";
@@ -176,7 +186,7 @@ describe.runIf(isRoot)("A5 files and directories of another user, cleaned by roo
 });
 
 /** Runs one call of an engine as nobody. */
-function asNobody(call: string, request: object): unknown {
+function asNobody(call: string, request: object | string): unknown {
   const engine = new URL("../../dist/src/git/engine.js", import.meta.url).href;
   const script = `
     const { createGitEngine } = await import(${JSON.stringify(engine)});
@@ -194,15 +204,19 @@ function asNobody(call: string, request: object): unknown {
     script,
   ];
   const env = cleanEnvironment({ HOME: "/nonexistent", TMPDIR: bench.at("nobody") });
-  return JSON.parse(execFileSync("setpriv", args, { encoding: "utf8", cwd: "/", env }));
+  return JSON.parse(execFileSync("setpriv", args, { encoding: "utf8", cwd: "/", env, timeout: 20_000 }));
 }
 
 describe.runIf(canBeNobody)("A5 files of another user, cleaned by an ordinary user:", () => {
-  const prepared = async (): Promise<{ request: object; path: string; target: CheckoutTarget }> => {
+  const theirRoot = (): string => {
     const root = bench.at("nobody");
     mkdirSync(root, { recursive: true });
     for (const place of [bench.directory.path, root]) chmodSync(place, 0o755);
     chownSync(root, 65_534, 65_534);
+    return root;
+  };
+  const prepared = async (): Promise<{ request: object; path: string; target: CheckoutTarget }> => {
+    const root = theirRoot();
     const path = join(root, `w${++made}`);
     const target = { ...(await bench.engine.resolve(mirror, "")), tracking: true };
     const request = { mirror, path, origin: upstream.path, trustedIndex: join(root, `i${made}`), target };
@@ -232,5 +246,18 @@ describe.runIf(canBeNobody)("A5 files of another user, cleaned by an ordinary us
     expect(asNobody("verifyWorkspace", request)).toMatchObject({ kind: "pristine" });
     symlinkSync("/", join(path, "to-root"));
     expect(asNobody("cleanWorkspace", request)).toMatchObject({ kind: "clean" });
+  });
+
+  test("A5 emptying the trash ends where something deep in it refuses to move, and tells of it", () => {
+    const trash = join(theirRoot(), "deep-trash");
+    const deep = join(trash, ...Array.from({ length: 65 }, () => "d"));
+    mkdirSync(join(deep, "theirs"), { recursive: true });
+    writeFileSync(join(deep, "theirs", "in"), "root's\n");
+    execFileSync("chown", ["-R", "65534:65534", trash]);
+    chownSync(join(deep, "theirs"), 0, 0);
+    expect(() => asNobody("emptyTrash", trash)).toThrow(/the trash cannot be emptied: .*another user/);
+    execFileSync("chown", ["-R", "65534:65534", trash]);
+    asNobody("emptyTrash", trash);
+    expect(readdirSync(trash)).toEqual([]);
   });
 });

@@ -109,6 +109,16 @@ describe("A5 a damaged repository costs its damaged commits, never files:", () =
         overwrite(place, bytes);
       }
     },
+    "a pack's index whose table does not rise": (path) => {
+      git(path, "repack", "-q", "-a", "-d");
+      for (const name of readdirSync(join(path, ".git/objects/pack"))) {
+        const place = join(path, ".git/objects/pack", name);
+        if (!name.endsWith(".idx")) continue;
+        const bytes = readFileSync(place);
+        bytes.fill(0xfe, 8, 8 + 255 * 4);
+        overwrite(place, bytes);
+      }
+    },
     "no objects at all": (path) => rmSync(join(path, ".git/objects"), { recursive: true }),
   };
   test.each(Object.keys(damages))("A5 %s", async (name) => {

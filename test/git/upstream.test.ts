@@ -221,3 +221,17 @@ test("B3 a mirror that is gone is no fault of the caller", async () => {
   chmodSync(bench.at("file"), 0o400);
   expect(await bench.engine.inspectMirror(bench.at("file"))).toBeUndefined();
 });
+
+test("G12 a mirror is not made anew in the midst of a fetch, which would write what it knows of the old one", async () => {
+  const path = await bench.mirror(upstream.path, "turns");
+  const ended: string[] = [];
+  const before = sockets.size;
+  const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/x`;
+  const fetching = bench.engine
+    .fetchMirror({ path, url, extraRefs: [], deadlineMs: 5_000 })
+    .catch(() => ended.push("fetch"));
+  await vi.waitFor(() => expect(sockets.size).toBeGreaterThan(before), { timeout: 20_000 });
+  await bench.mirror(upstream.path, "turns").then(() => ended.push("clone"));
+  await fetching;
+  expect(ended).toEqual(["fetch", "clone"]);
+});

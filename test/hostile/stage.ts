@@ -240,8 +240,8 @@ export class Stage {
 
   /** But for modes: one who may change files of the server's user may change those of a hard link. */
   async #mirrorFiles(): Promise<string[]> {
-    // the record of objects is the server's own, and follows what happens to them
-    const isOurs = (name: string) => name === ".trash" || name.endsWith("leasehold-objects.json");
+    // the record of objects, and the note of their times, are the server's own, and follow what happens to them
+    const isOurs = (name: string) => name === ".trash" || /leasehold-(objects|touched)\.json$/.test(name);
     const found = await walk(join(this.server.dataDir, "mirrors"), isOurs);
     return found.map((one) => show({ ...one, mode: 0, links: 1 }));
   }

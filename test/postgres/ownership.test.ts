@@ -126,3 +126,52 @@ test("B2 G12 of the directories on disk, only those that a row has left behind a
   const left = [`${root}/${id}`, `${path}.git-new`];
   expect(await store.work.leftovers([path, ...strangers, ...left])).toEqual(left);
 });
+
+test("G10 a server that was away for days is told of again, and its callers' requests are served", async () => {
+  const { store, sql } = fixture;
+  const away = await fixture.another("away-host");
+  const ticketId = await openTicket(fixture, away);
+  const [ticket] = await sql<{ server_id: string }[]>`select server_id from tickets where id = ${String(ticketId)}`;
+  const desk = ticket?.server_id ?? "";
+  await sql`update servers set seen_time = now() - interval '2 days' where id = ${desk}`;
+  await store.work.keepHouse(1);
+  expect(await sql`select from servers where id = ${desk}`).toHaveLength(0);
+  await away.ownership.start();
+  await until(
+    "it is told of again",
+    async () => (await sql`select from servers where id = ${desk}`).length === 1,
+    5_000,
+  );
+  expect(await grant(store, await openTicket(fixture, away))).toMatchObject({ kind: "granted" });
+});
+
+test("G2 G10 a host that was removed is owned by nobody: its server comes back as a new one, and trashes nothing of the old", async () => {
+  const { store, sql } = fixture;
+  const { workspace, lease: held } = await lease(fixture);
+  await store.leases.end(held, "RELEASED", "CLEAN");
+  const standby = await fixture.another();
+  // cut off from the database for longer than an owner may be, and without its lock
+  await store.ownership.stop();
+  await sql`update hosts set seen_time = now() - interval '1 minute'`;
+  expect(await store.hosts.remove("test-host", false)).toEqual({ kind: "removed" });
+  const before = standby.ownership.host.id;
+  await standby.ownership.start();
+  await until("the host is owned again", () => standby.ownership.owner, 5_000);
+  expect(standby.ownership.host).toMatchObject({ name: "test-host" });
+  expect(standby.ownership.host.id).not.toBe(before);
+  expect((await standby.hosts.list("", 10)).map(({ name, owned }) => [name, owned])).toEqual([["test-host", true]]);
+  expect(await standby.work.leftovers([workspace.path])).toEqual([]);
+  // under its new number it does what an owner does
+  const ticketId = await openTicket({ ...fixture, store: standby }, standby);
+  expect(await grant(standby, ticketId)).toMatchObject({ kind: "granted" });
+});
+
+test("G2 a directory that may hold unsaved work is no leftover, whatever its row says", async () => {
+  const { store, sql } = fixture;
+  const { workspace, lease: held } = await lease(fixture);
+  await store.leases.end(held, "RELEASED", "CLEAN");
+  await sql`update workspaces set state = 'RETIRED', fence = fence + 1, worker = null`;
+  expect(await store.work.leftovers([workspace.path])).toEqual([]);
+  await sql`update workspaces set guard_work = false`;
+  expect(await store.work.leftovers([workspace.path])).toEqual([workspace.path]);
+});

@@ -77,7 +77,7 @@ test("a repository with leases or quarantined workspaces is removed by force onl
     expect(due.kind).toBe("remove");
     await store.work.finishWork(due.key, { kind: "retired" });
   }
-  expect(await store.repositories.finishRemovals()).toEqual(["demo"]);
+  expect(await store.repositories.finishRemovals(["demo"])).toEqual(["demo"]);
   expect(await store.repositories.byName("demo")).toBeUndefined();
 });
 
@@ -96,10 +96,10 @@ test("a repository that is removed while its workspaces are being made or cleane
   if (!making) throw new Error("nothing is made ahead");
   expect(await store.repositories.remove("demo", false)).toEqual({ kind: "removing" });
   await store.work.finishWork(making.key, { kind: "idle", commit: "", head: "", refsVersion: 1n });
-  expect(await store.repositories.finishRemovals()).toEqual([]);
+  expect(await store.repositories.finishRemovals(["demo"])).toEqual([]);
   const [removing] = await store.work.claimWork([], "/workspaces", 1);
   expect(removing?.kind).toBe("remove");
   await store.work.finishWork(making.key, { kind: "retired" });
   await store.work.finishWork(removing?.key ?? making.key, { kind: "retired" });
-  expect(await store.repositories.finishRemovals()).toEqual(["demo"]);
+  expect(await store.repositories.finishRemovals(["demo"])).toEqual(["demo"]);
 });

@@ -205,7 +205,7 @@ test("G2 a salvage outlives its workspace, its repository and its host's removal
   await leave();
   await store.repositories.remove("demo", true);
   await finishDueWork(store);
-  expect(await store.repositories.finishRemovals()).toEqual(["demo"]);
+  expect(await store.repositories.finishRemovals(["demo"])).toEqual(["demo"]);
   const [salvage] = (await store.salvages.list({ repository: "demo" }, "", 10)).salvages;
   expect(salvage).toMatchObject({ repository: "demo", host: "test-host" });
   const other = await fixture.another("other-host");

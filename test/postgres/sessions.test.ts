@@ -115,7 +115,7 @@ test("E3 fifty recordings at once leave no gap, and a request id counts once", a
   await Promise.all(
     Array.from({ length: 50 }, (_, i) => store.sessions.record(claim, "ada", `r${i % 25}`, "d", [change, change])),
   );
-  const changes = await store.sessions.changes(claim.sessionId, {}, 0n, 1_000);
+  const { changes } = await store.sessions.changes(claim.sessionId, {}, 0n, 1_000, 1 << 21);
   expect(changes.map(({ sequence }) => Number(sequence))).toEqual(Array.from({ length: 50 }, (_, i) => i + 1));
   expect(await store.sessions.record(claim, "ada", "r1", "other", [change])).toEqual({ kind: "reused" });
 });

@@ -132,6 +132,23 @@ describe("G8 @grpc/grpc-js", () => {
     expect(error && detailOf(error, BadRequestSchema)?.fieldViolations).toHaveLength(30);
   });
 
+  test.each(["\u0001", "\u00e9", "\u{1f600}", "%"])(
+    "F3 sees wrong keys made of %j, within its limit of headers",
+    async (letter) => {
+      const keys = Array.from({ length: 64 }, (_, index) => `${letter.repeat(130)}${index}`);
+      const environment = Object.fromEntries(keys.map((key) => [`${key.slice(-126)}`, "\n"]));
+      const request = toBinary(AcquireRequestSchema, create(AcquireRequestSchema, { repository: "demo", environment }));
+      const { error } = await callByGrpcJs(address(), method("Acquire"), request);
+      expect(error?.code).toBe(grpc.status.INVALID_ARGUMENT);
+      const fields = error && detailOf(error, BadRequestSchema)?.fieldViolations.map(({ field }) => field);
+      expect(fields?.length).toBeGreaterThan(5);
+      expect(fields?.[0]).toMatch(/^environment\["/);
+      const [details] = error?.metadata.get("grpc-status-details-bin") ?? [];
+      const sent = (details as Buffer).toString("base64").length + encodeURIComponent(error?.details ?? "").length;
+      expect(sent).toBeLessThan(8_000);
+    },
+  );
+
   test("sees garbage, an unknown service and a message that is too large as errors with a reason", async () => {
     const garbage = await callByGrpcJs(address(), method("Acquire"), Buffer.from([0x0a, 0xff]));
     const unknown = await callByGrpcJs(address(), "/no.such.Service/Method", new Uint8Array());

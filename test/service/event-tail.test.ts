@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { Event } from "../../src/domain/event.js";
 import type { EventBounds, EventLog } from "../../src/ports/event-log.js";
 import type { WorkspacePool } from "../../src/ports/lease-store.js";
-import type { CallContext, WatchItem, WatchStep } from "../../src/service/services.js";
+import type { CallContext, WatchInput, WatchItem, WatchStep } from "../../src/service/services.js";
 import { Watching } from "../../src/service/watching.js";
 import { event } from "../rpc/in-memory-services.js";
 import { until } from "../support/until.js";
@@ -48,9 +48,13 @@ function watching(log: EventLog, bookmarkMs = 60_000) {
   return { service: new Watching(deps), draining };
 }
 
-function open(service: Watching, signal: AbortSignal = new AbortController().signal): AsyncIterator<WatchStep> {
+function open(
+  service: Watching,
+  signal: AbortSignal = new AbortController().signal,
+  more: Partial<WatchInput> = {},
+): AsyncIterator<WatchStep> {
   const call: CallContext = { caller: { name: "", role: "admin" }, signal, arrival: 0, timeLeftMs: () => undefined };
-  const input = { filter, fromRevision: undefined, includeSnapshot: false, untilNow: false, storeId: "" };
+  const input = { filter, fromRevision: undefined, includeSnapshot: false, untilNow: false, storeId: "", ...more };
   return service.watch(input, call)[Symbol.asyncIterator]();
 }
 
@@ -116,6 +120,22 @@ describe("G5 many watchers of one tail", () => {
     const watcher = open(service);
     await watcher.next();
     expect((await watcher.next()).value).toMatchObject({ kind: "bookmark", revision: 0n });
+  });
+
+  test("are told by bookmarks how far they are while all that they read is hidden from them", async () => {
+    const log = new MemoryLog();
+    log.append(2_000);
+    const { service } = watching(log, 0);
+    const hidden = { filter: { workspaceId: "w999" }, fromRevision: 1n };
+    const watcher = open(service, undefined, hidden);
+    await watcher.next();
+    const revisions: bigint[] = [];
+    while (revisions.at(-1) !== 2_000n) {
+      const step = (await watcher.next()).value;
+      expect(step).toMatchObject({ kind: "bookmark" });
+      revisions.push(step.revision);
+    }
+    expect(revisions).toEqual([500n, 1_000n, 1_500n, 2_000n]);
   });
 
   test("that do not read are cut off with the revision to go on from, and nobody else is", async () => {

@@ -48,7 +48,7 @@ export async function session(
 ) {
   const held = await lease(fixture, binding, about, caller);
   const opened = await fixture.store.sessions.open(held, undefined, {});
-  if (opened.kind === "lost") throw new Error(opened.kind);
+  if (opened.kind === "lost" || opened.kind === "foreign") throw new Error(opened.kind);
   const { id } = opened.session;
   await fixture.store.sessions.attach({ sessionId: id, key: held }, "ada", "demo", undefined);
   const update = { expectedVersion: 0n, backendSessionId: `talk-${id}`, state: "RUNNING", problem: "" } as const;

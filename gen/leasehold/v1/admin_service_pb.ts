@@ -374,7 +374,8 @@ export type Verification = Message<"leasehold.v1.Verification"> & {
   findings: string[];
 
   /**
-   * Why it was SKIPPED: the state that it is in, such as `LEASED`, or `WORKSPACE_NOT_FOUND`; otherwise empty.
+   * Why it was SKIPPED: the state that it is in, such as `LEASED`, or `WORKSPACE_NOT_FOUND`, or `HOST_UNAVAILABLE` where no
+   * server owns its host; otherwise empty.
    *
    * @generated from field: string reason = 4;
    */
@@ -465,42 +466,42 @@ export const SweepResponseSchema: GenMessage<SweepResponse> = /*@__PURE__*/
  */
 export type ListSalvagesRequest = Message<"leasehold.v1.ListSalvagesRequest"> & {
   /**
-   * Only this repository's, also one that was removed. Empty: all.
+   * Only this repository's, also one that was removed. Empty: all. At most 128 bytes.
    *
    * @generated from field: string repository = 1;
    */
   repository: string;
 
   /**
-   * Only those on this host.
+   * Only those on this host. At most 128 bytes.
    *
    * @generated from field: string host = 2;
    */
   host: string;
 
   /**
-   * Only those that this holder left.
+   * Only those that this holder left. At most 256 bytes.
    *
    * @generated from field: string holder = 3;
    */
   holder: string;
 
   /**
-   * Only those of this workspace.
+   * Only those of this workspace. At most 128 bytes.
    *
    * @generated from field: string workspace_id = 4;
    */
   workspaceId: string;
 
   /**
-   * Only what this lease left.
+   * Only what this lease left. At most 128 bytes.
    *
    * @generated from field: string lease_id = 5;
    */
   leaseId: string;
 
   /**
-   * Only this one.
+   * Only this one. At most 128 bytes.
    *
    * @generated from field: string salvage_id = 6;
    */
@@ -935,7 +936,8 @@ export const AdminService: GenService<{
     output: typeof RegisterRepositoryResponseSchema;
   },
   /**
-   * Changes settings of a repository. Atomic. Safe to retry. Errors: REPOSITORY_NOT_FOUND.
+   * Changes settings of a repository. Atomic. Safe to retry.
+   * Errors: REPOSITORY_NOT_FOUND, REPOSITORY_EXISTS (another one has the URL), UPSTREAM_NOT_ALLOWED.
    *
    * @generated from rpc leasehold.v1.AdminService.UpdateRepository
    */
@@ -985,8 +987,9 @@ export const AdminService: GenService<{
    * Proves again that idle workspaces are what a fresh clone would be: everything is read, no file's time is trusted.
    *
    * One after the other is taken out of the pool meanwhile. One that differs is cleaned from scratch, and quarantined if that
-   * does not help. Workspaces that are not idle are SKIPPED. Answers when all are done, on whichever host they are; a call that
-   * is broken off leaves the rest as it was. Safe to retry. Errors: REPOSITORY_NOT_FOUND, HOST_NOT_FOUND.
+   * does not help. Workspaces that are not idle, or whose host has no server, are SKIPPED. Answers when all are done, on
+   * whichever host they are; a call that is broken off leaves the rest as it was. Safe to retry.
+   * Errors: REPOSITORY_NOT_FOUND, HOST_NOT_FOUND.
    *
    * @generated from rpc leasehold.v1.AdminService.VerifyWorkspaces
    */
@@ -1045,6 +1048,9 @@ export const AdminService: GenService<{
   },
   /**
    * Removes a host that will never come back, and the rows of its workspaces; nothing on a disk is touched.
+   * If its server comes back all the same, it joins as a new host of that name, which has nothing of the old one's.
+   * The old one's directories stay where they are until their rows are forgotten, as long as events are kept; then
+   * the sweep of the new one salvages what is in them, and removes them.
    *
    * Refused with HOST_IN_USE while a server owns it, and with REPOSITORY_IN_USE while leases live on it, unless forced;
    * then they end with the reason RECLAIMED. Safe to retry. Errors: HOST_NOT_FOUND.

@@ -563,7 +563,7 @@ export enum SessionCloseReason {
   MAX_AGE = 3,
 
   /**
-   * Its binding's workspace was reset.
+   * Its binding's workspace was reset, or its repository was removed.
    *
    * @generated from enum value: SESSION_CLOSE_REASON_RESET = 4;
    */

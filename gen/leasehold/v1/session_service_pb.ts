@@ -78,7 +78,7 @@ export type OpenSessionResponse = Message<"leasehold.v1.OpenSessionResponse"> & 
   session?: Session | undefined;
 
   /**
-   * It was open before.
+   * It was there before this lease; a call that is repeated under the same lease is answered the same.
    *
    * @generated from field: bool reopened = 2;
    */
@@ -372,7 +372,8 @@ export type ListChangesRequest = Message<"leasehold.v1.ListChangesRequest"> & {
   afterSequence: bigint;
 
   /**
-   * How many to answer at most. 0: 100; above 1,000: 1,000; negative: FIELD_INVALID.
+   * How many to answer at most. 0: 100; above 1,000: 1,000; negative: FIELD_INVALID. A page whose changes take more than 2 MiB
+   * ends earlier.
    *
    * @generated from field: int32 page_size = 5;
    */
@@ -407,7 +408,7 @@ export type ListChangesResponse = Message<"leasehold.v1.ListChangesResponse"> & 
   changes: Change[];
 
   /**
-   * For the next page; empty on the last.
+   * For the next page; empty on the last, however few changes a page has.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -470,49 +471,49 @@ export const GetSessionResponseSchema: GenMessage<GetSessionResponse> = /*@__PUR
  */
 export type ListSessionsRequest = Message<"leasehold.v1.ListSessionsRequest"> & {
   /**
-   * Only this repository's.
+   * Only this repository's. At most 128 bytes.
    *
    * @generated from field: string repository = 1;
    */
   repository: string;
 
   /**
-   * Only those of this binding.
+   * Only those of this binding. At most 256 bytes.
    *
    * @generated from field: string binding = 2;
    */
   binding: string;
 
   /**
-   * Only those about the subject with this URL.
+   * Only those about the subject with this URL (the plain one, as answers have it). At most 2,048 bytes.
    *
    * @generated from field: string subject = 3;
    */
   subject: string;
 
   /**
-   * Only those that have this agent.
+   * Only those that have this agent. At most 128 bytes.
    *
    * @generated from field: string agent = 4;
    */
   agent: string;
 
   /**
-   * Only those whose newest workspace is on this host.
+   * Only those whose newest workspace is on this host. At most 128 bytes.
    *
    * @generated from field: string host = 5;
    */
   host: string;
 
   /**
-   * Only those in one of these states. Empty: ACTIVE and SUSPENDED.
+   * Only those in one of these states. At most 8. Empty: ACTIVE and SUSPENDED.
    *
    * @generated from field: repeated leasehold.v1.SessionState states = 6;
    */
   states: SessionState[];
 
   /**
-   * Only those in which nothing happened for at least this long.
+   * Only those in which nothing happened for at least this long. At most 3,650 days.
    *
    * @generated from field: google.protobuf.Duration inactive_for = 7;
    */

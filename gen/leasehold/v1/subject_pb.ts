@@ -20,7 +20,7 @@ export const file_leasehold_v1_subject: GenFile = /*@__PURE__*/
 export type Subject = Message<"leasehold.v1.Subject"> & {
   /**
    * Its page, for instance `https://git.example.com/owner/name/issues/17`. Enough alone on input; answers carry all fields.
-   * At most 2,048 bytes.
+   * At most 2,048 bytes. Forges know a project by its name in any case, so answers have it in lower case here: the plain URL.
    *
    * @generated from field: string url = 1;
    */
@@ -34,7 +34,7 @@ export type Subject = Message<"leasehold.v1.Subject"> & {
   forge: string;
 
   /**
-   * Its project there, `owner/name`. Output only.
+   * Its project there, `owner/name`, as the caller spelled it. Output only.
    *
    * @generated from field: string project = 3;
    */

@@ -110,7 +110,7 @@ export type Workspace = Message<"leasehold.v1.Workspace"> & {
   lease?: Lease | undefined;
 
   /**
-   * Why it is quarantined, in words for an operator; otherwise empty.
+   * Why it is quarantined, or is cleaned again from scratch, in words for an operator; otherwise empty.
    *
    * @generated from field: string problem = 13;
    */

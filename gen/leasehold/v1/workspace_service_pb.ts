@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file leasehold/v1/workspace_service.proto.
  */
 export const file_leasehold_v1_workspace_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRsZWFzZWhvbGQvdjEvd29ya3NwYWNlX3NlcnZpY2UucHJvdG8SDGxlYXNlaG9sZC52MSKJBQoOQWNxdWlyZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEhAKCHJldmlzaW9uGAMgASgJEgwKBGhvc3QYBCABKAkSDgoGaG9sZGVyGAUgASgJEiYKA3R0bBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgR3YWl0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjgKBmxhYmVscxgIIAMoCzIoLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdC5MYWJlbHNFbnRyeRIwCg1tYXhfc3RhbGVuZXNzGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmJyYW5jaBgKIAEoCRIkCgZhdXRob3IYCyABKAsyFC5sZWFzZWhvbGQudjEuQXV0aG9yEhoKEnJlc3RvcmVfc2FsdmFnZV9pZBgMIAEoCRIPCgdiaW5kaW5nGBQgASgJEiYKB3N1YmplY3QYFSABKAsyFS5sZWFzZWhvbGQudjEuU3ViamVjdBIcChRkZXBlbmRlbmN5X21hbmlmZXN0cxgNIAMoCRJCCgtlbnZpcm9ubWVudBgOIAMoCzItLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdC5FbnZpcm9ubWVudEVudHJ5EhIKCmtlZXBfcGF0aHMYDyADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoyChBFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiJQoGQXV0aG9yEgwKBG5hbWUYASABKAkSDQoFZW1haWwYAiABKAkizwMKD0FjcXVpcmVSZXNwb25zZRIiCgVsZWFzZRgBIAEoCzITLmxlYXNlaG9sZC52MS5MZWFzZRITCgtsZWFzZV90b2tlbhgCIAEoCRIqCgl3b3Jrc3BhY2UYAyABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEhcKD3Jlc29sdmVkX2NvbW1pdBgEIAEoCRItCgZzb3VyY2UYBSABKA4yHS5sZWFzZWhvbGQudjEuV29ya3NwYWNlU291cmNlEi4KCmZldGNoX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKB2VsYXBzZWQYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJQoHdGltaW5ncxgIIAMoCzIULmxlYXNlaG9sZC52MS5UaW1pbmcSEAoIc3RvcmVfaWQYCSABKAkSLwoLdmVyaWZ5X3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGRlcGVuZGVuY2llcxgLIAEoCzIaLmxlYXNlaG9sZC52MS5EZXBlbmRlbmNpZXMSFwoPbG9zdF9zYWx2YWdlX2lkGBQgASgJIoABCgxEZXBlbmRlbmNpZXMSEwoLZmluZ2VycHJpbnQYASABKAkSLAoFc3RhdGUYAiABKA4yHS5sZWFzZWhvbGQudjEuRGVwZW5kZW5jeVN0YXRlEhkKEWNoYW5nZWRfbWFuaWZlc3RzGAMgAygJEhIKCmNhY2hlX3BhdGgYBCABKAkiQwoGVGltaW5nEgwKBHN0ZXAYASABKAkSKwoIZHVyYXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24igQEKEEhlYXJ0YmVhdFJlcXVlc3QSEAoIbGVhc2VfaWQYASABKAkSEwoLbGVhc2VfdG9rZW4YAiABKAkSJgoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEh4KFmRlcGVuZGVuY2llc19pbnN0YWxsZWQYBCABKAgiNwoRSGVhcnRiZWF0UmVzcG9uc2USIgoFbGVhc2UYASABKAsyEy5sZWFzZWhvbGQudjEuTGVhc2UinwEKDlJlbGVhc2VSZXF1ZXN0EhAKCGxlYXNlX2lkGAEgASgJEhMKC2xlYXNlX3Rva2VuGAIgASgJEi4KC2Rpc3Bvc2l0aW9uGAMgASgOMhkubGVhc2Vob2xkLnYxLkRpc3Bvc2l0aW9uEhYKDndhaXRfZm9yX2NsZWFuGAQgASgIEh4KFmRlcGVuZGVuY2llc19pbnN0YWxsZWQYBSABKAgisgEKD1JlbGVhc2VSZXNwb25zZRIqCgl3b3Jrc3BhY2UYASABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEhgKEGFscmVhZHlfcmVsZWFzZWQYAiABKAgSMQoNc2FsdmFnZV9zdGF0ZRgDIAEoDjIaLmxlYXNlaG9sZC52MS5TYWx2YWdlU3RhdGUSJgoHc2FsdmFnZRgEIAEoCzIVLmxlYXNlaG9sZC52MS5TYWx2YWdlItACChFMaXN0QWN0aXZlUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEg4KBmhvbGRlchgCIAEoCRIMCgRob3N0GAMgASgJEjsKBmxhYmVscxgEIAMoCzIrLmxlYXNlaG9sZC52MS5MaXN0QWN0aXZlUmVxdWVzdC5MYWJlbHNFbnRyeRIUCgx3b3Jrc3BhY2VfaWQYBSABKAkSEAoIbGVhc2VfaWQYBiABKAkSDwoHYmluZGluZxgUIAEoCRIPCgdzdWJqZWN0GBUgASgJEiwKBnN0YXRlcxgHIAMoDjIcLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VTdGF0ZRIRCglwYWdlX3NpemUYCCABKAUSEgoKcGFnZV90b2tlbhgJIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIn4KEkxpc3RBY3RpdmVSZXNwb25zZRIrCgp3b3Jrc3BhY2VzGAEgAygLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAMSEAoIc3RvcmVfaWQYBCABKAkiKwoTR2V0V29ya3NwYWNlUmVxdWVzdBIUCgx3b3Jrc3BhY2VfaWQYASABKAkiQgoUR2V0V29ya3NwYWNlUmVzcG9uc2USKgoJd29ya3NwYWNlGAEgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZSK0AQoOUmVjbGFpbVJlcXVlc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIMCgRob3N0GAIgASgJEhYKDmluY2x1ZGVfcGFya2VkGBQgASgIEi0KCm9sZGVyX3RoYW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbGVhc2VfaWRzGAQgAygJEhUKDXdvcmtzcGFjZV9pZHMYBSADKAkSDwoHZHJ5X3J1bhgGIAEoCCJBCg9SZWNsYWltUmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VSZXN1bHQipAEKD1dvcmtzcGFjZVJlc3VsdBIqCgl3b3Jrc3BhY2UYASABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEi0KBmFjdGlvbhgCIAEoDjIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VBY3Rpb24SDgoGcmVhc29uGAMgASgJEiYKB3NhbHZhZ2UYBCABKAsyFS5sZWFzZWhvbGQudjEuU2FsdmFnZSKGAQoMUmVzZXRSZXF1ZXN0EhQKDHdvcmtzcGFjZV9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEg8KB2JpbmRpbmcYFCABKAkSFgoOZXhwZWN0ZWRfZmVuY2UYAyABKAMSDQoFZm9yY2UYBCABKAgSFAoMYWJhbmRvbl93b3JrGAUgASgIIj8KDVJlc2V0UmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VSZXN1bHQi/QEKDFdhdGNoUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEg4KBmhvbGRlchgCIAEoCRIMCgRob3N0GAMgASgJEhQKDHdvcmtzcGFjZV9pZBgEIAEoCRIQCghsZWFzZV9pZBgFIAEoCRImCgVraW5kcxgGIAMoDjIXLmxlYXNlaG9sZC52MS5FdmVudEtpbmQSGgoNZnJvbV9yZXZpc2lvbhgHIAEoA0gAiAEBEhgKEGluY2x1ZGVfc25hcHNob3QYCCABKAgSEQoJdW50aWxfbm93GAkgASgIEhAKCHN0b3JlX2lkGAogASgJQhAKDl9mcm9tX3JldmlzaW9uIu0BCg1XYXRjaFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgDEhAKCHN0b3JlX2lkGAIgASgJEisKCHNuYXBzaG90GAMgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZUgAEjEKDHNuYXBzaG90X2VuZBgEIAEoCzIZLmxlYXNlaG9sZC52MS5TbmFwc2hvdEVuZEgAEiQKBWV2ZW50GAUgASgLMhMubGVhc2Vob2xkLnYxLkV2ZW50SAASKgoIYm9va21hcmsYBiABKAsyFi5sZWFzZWhvbGQudjEuQm9va21hcmtIAEIGCgRpdGVtIiEKC1NuYXBzaG90RW5kEhIKCndvcmtzcGFjZXMYASABKAUiCgoIQm9va21hcmsqiwEKD0RlcGVuZGVuY3lTdGF0ZRIgChxERVBFTkRFTkNZX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWREVQRU5ERU5DWV9TVEFURV9SRUFEWRABEhwKGERFUEVOREVOQ1lfU1RBVEVfTUlTU0lORxACEhwKGERFUEVOREVOQ1lfU1RBVEVfQ0hBTkdFRBADKqUBCg9Xb3Jrc3BhY2VTb3VyY2USIAocV09SS1NQQUNFX1NPVVJDRV9VTlNQRUNJRklFRBAAEhkKFVdPUktTUEFDRV9TT1VSQ0VfV0FSTRABEhsKF1dPUktTUEFDRV9TT1VSQ0VfUkVVU0VEEAISHAoYV09SS1NQQUNFX1NPVVJDRV9DUkVBVEVEEAMSGgoWV09SS1NQQUNFX1NPVVJDRV9CT1VORBAEKnAKC0Rpc3Bvc2l0aW9uEhsKF0RJU1BPU0lUSU9OX1VOU1BFQ0lGSUVEEAASFQoRRElTUE9TSVRJT05fQ0xFQU4QARIXChNESVNQT1NJVElPTl9ESVNDQVJEEAISFAoQRElTUE9TSVRJT05fUEFSSxADKnkKDFNhbHZhZ2VTdGF0ZRIdChlTQUxWQUdFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSU0FMVkFHRV9TVEFURV9OT05FEAESFwoTU0FMVkFHRV9TVEFURV9TQVZFRBACEhkKFVNBTFZBR0VfU1RBVEVfUEVORElORxADKqoBCg9Xb3Jrc3BhY2VBY3Rpb24SIAocV09SS1NQQUNFX0FDVElPTl9VTlNQRUNJRklFRBAAEhkKFVdPUktTUEFDRV9BQ1RJT05fTk9ORRABEhwKGFdPUktTUEFDRV9BQ1RJT05fUkVNT1ZFRBACEiAKHFdPUktTUEFDRV9BQ1RJT05fTEVBU0VfRU5ERUQQAxIaChZXT1JLU1BBQ0VfQUNUSU9OX1JFU0VUEAQy8AQKEFdvcmtzcGFjZVNlcnZpY2USRgoHQWNxdWlyZRIcLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdBodLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVzcG9uc2USTAoJSGVhcnRiZWF0Eh4ubGVhc2Vob2xkLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHy5sZWFzZWhvbGQudjEuSGVhcnRiZWF0UmVzcG9uc2USRgoHUmVsZWFzZRIcLmxlYXNlaG9sZC52MS5SZWxlYXNlUmVxdWVzdBodLmxlYXNlaG9sZC52MS5SZWxlYXNlUmVzcG9uc2USVAoKTGlzdEFjdGl2ZRIfLmxlYXNlaG9sZC52MS5MaXN0QWN0aXZlUmVxdWVzdBogLmxlYXNlaG9sZC52MS5MaXN0QWN0aXZlUmVzcG9uc2UiA5ACARJaCgxHZXRXb3Jrc3BhY2USIS5sZWFzZWhvbGQudjEuR2V0V29ya3NwYWNlUmVxdWVzdBoiLmxlYXNlaG9sZC52MS5HZXRXb3Jrc3BhY2VSZXNwb25zZSIDkAIBEkYKB1JlY2xhaW0SHC5sZWFzZWhvbGQudjEuUmVjbGFpbVJlcXVlc3QaHS5sZWFzZWhvbGQudjEuUmVjbGFpbVJlc3BvbnNlEkAKBVJlc2V0EhoubGVhc2Vob2xkLnYxLlJlc2V0UmVxdWVzdBobLmxlYXNlaG9sZC52MS5SZXNldFJlc3BvbnNlEkIKBVdhdGNoEhoubGVhc2Vob2xkLnYxLldhdGNoUmVxdWVzdBobLmxlYXNlaG9sZC52MS5XYXRjaFJlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_leasehold_v1_event, file_leasehold_v1_lease, file_leasehold_v1_salvage, file_leasehold_v1_subject, file_leasehold_v1_workspace]);
+  fileDesc("CiRsZWFzZWhvbGQvdjEvd29ya3NwYWNlX3NlcnZpY2UucHJvdG8SDGxlYXNlaG9sZC52MSKJBQoOQWNxdWlyZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEhAKCHJldmlzaW9uGAMgASgJEgwKBGhvc3QYBCABKAkSDgoGaG9sZGVyGAUgASgJEiYKA3R0bBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgR3YWl0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjgKBmxhYmVscxgIIAMoCzIoLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdC5MYWJlbHNFbnRyeRIwCg1tYXhfc3RhbGVuZXNzGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBmJyYW5jaBgKIAEoCRIkCgZhdXRob3IYCyABKAsyFC5sZWFzZWhvbGQudjEuQXV0aG9yEhoKEnJlc3RvcmVfc2FsdmFnZV9pZBgMIAEoCRIPCgdiaW5kaW5nGBQgASgJEiYKB3N1YmplY3QYFSABKAsyFS5sZWFzZWhvbGQudjEuU3ViamVjdBIcChRkZXBlbmRlbmN5X21hbmlmZXN0cxgNIAMoCRJCCgtlbnZpcm9ubWVudBgOIAMoCzItLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdC5FbnZpcm9ubWVudEVudHJ5EhIKCmtlZXBfcGF0aHMYDyADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoyChBFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiJQoGQXV0aG9yEgwKBG5hbWUYASABKAkSDQoFZW1haWwYAiABKAkizwMKD0FjcXVpcmVSZXNwb25zZRIiCgVsZWFzZRgBIAEoCzITLmxlYXNlaG9sZC52MS5MZWFzZRITCgtsZWFzZV90b2tlbhgCIAEoCRIqCgl3b3Jrc3BhY2UYAyABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEhcKD3Jlc29sdmVkX2NvbW1pdBgEIAEoCRItCgZzb3VyY2UYBSABKA4yHS5sZWFzZWhvbGQudjEuV29ya3NwYWNlU291cmNlEi4KCmZldGNoX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKB2VsYXBzZWQYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJQoHdGltaW5ncxgIIAMoCzIULmxlYXNlaG9sZC52MS5UaW1pbmcSEAoIc3RvcmVfaWQYCSABKAkSLwoLdmVyaWZ5X3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGRlcGVuZGVuY2llcxgLIAEoCzIaLmxlYXNlaG9sZC52MS5EZXBlbmRlbmNpZXMSFwoPbG9zdF9zYWx2YWdlX2lkGBQgASgJIoABCgxEZXBlbmRlbmNpZXMSEwoLZmluZ2VycHJpbnQYASABKAkSLAoFc3RhdGUYAiABKA4yHS5sZWFzZWhvbGQudjEuRGVwZW5kZW5jeVN0YXRlEhkKEWNoYW5nZWRfbWFuaWZlc3RzGAMgAygJEhIKCmNhY2hlX3BhdGgYBCABKAkiQwoGVGltaW5nEgwKBHN0ZXAYASABKAkSKwoIZHVyYXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24igQEKEEhlYXJ0YmVhdFJlcXVlc3QSEAoIbGVhc2VfaWQYASABKAkSEwoLbGVhc2VfdG9rZW4YAiABKAkSJgoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEh4KFmRlcGVuZGVuY2llc19pbnN0YWxsZWQYBCABKAgiNwoRSGVhcnRiZWF0UmVzcG9uc2USIgoFbGVhc2UYASABKAsyEy5sZWFzZWhvbGQudjEuTGVhc2UinwEKDlJlbGVhc2VSZXF1ZXN0EhAKCGxlYXNlX2lkGAEgASgJEhMKC2xlYXNlX3Rva2VuGAIgASgJEi4KC2Rpc3Bvc2l0aW9uGAMgASgOMhkubGVhc2Vob2xkLnYxLkRpc3Bvc2l0aW9uEhYKDndhaXRfZm9yX2NsZWFuGAQgASgIEh4KFmRlcGVuZGVuY2llc19pbnN0YWxsZWQYBSABKAgisgEKD1JlbGVhc2VSZXNwb25zZRIqCgl3b3Jrc3BhY2UYASABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEhgKEGFscmVhZHlfcmVsZWFzZWQYAiABKAgSMQoNc2FsdmFnZV9zdGF0ZRgDIAEoDjIaLmxlYXNlaG9sZC52MS5TYWx2YWdlU3RhdGUSJgoHc2FsdmFnZRgEIAEoCzIVLmxlYXNlaG9sZC52MS5TYWx2YWdlItACChFMaXN0QWN0aXZlUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEg4KBmhvbGRlchgCIAEoCRIMCgRob3N0GAMgASgJEjsKBmxhYmVscxgEIAMoCzIrLmxlYXNlaG9sZC52MS5MaXN0QWN0aXZlUmVxdWVzdC5MYWJlbHNFbnRyeRIUCgx3b3Jrc3BhY2VfaWQYBSABKAkSEAoIbGVhc2VfaWQYBiABKAkSDwoHYmluZGluZxgUIAEoCRIPCgdzdWJqZWN0GBUgASgJEiwKBnN0YXRlcxgHIAMoDjIcLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VTdGF0ZRIRCglwYWdlX3NpemUYCCABKAUSEgoKcGFnZV90b2tlbhgJIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIn4KEkxpc3RBY3RpdmVSZXNwb25zZRIrCgp3b3Jrc3BhY2VzGAEgAygLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAMSEAoIc3RvcmVfaWQYBCABKAkiKwoTR2V0V29ya3NwYWNlUmVxdWVzdBIUCgx3b3Jrc3BhY2VfaWQYASABKAkiQgoUR2V0V29ya3NwYWNlUmVzcG9uc2USKgoJd29ya3NwYWNlGAEgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZSK0AQoOUmVjbGFpbVJlcXVlc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIMCgRob3N0GAIgASgJEhYKDmluY2x1ZGVfcGFya2VkGBQgASgIEi0KCm9sZGVyX3RoYW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbGVhc2VfaWRzGAQgAygJEhUKDXdvcmtzcGFjZV9pZHMYBSADKAkSDwoHZHJ5X3J1bhgGIAEoCCJBCg9SZWNsYWltUmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VSZXN1bHQiuQEKD1dvcmtzcGFjZVJlc3VsdBIqCgl3b3Jrc3BhY2UYASABKAsyFy5sZWFzZWhvbGQudjEuV29ya3NwYWNlEi0KBmFjdGlvbhgCIAEoDjIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VBY3Rpb24SDgoGcmVhc29uGAMgASgJEiYKB3NhbHZhZ2UYBCABKAsyFS5sZWFzZWhvbGQudjEuU2FsdmFnZRITCgtmcmVlZF9ieXRlcxgFIAEoAyKGAQoMUmVzZXRSZXF1ZXN0EhQKDHdvcmtzcGFjZV9pZBgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEg8KB2JpbmRpbmcYFCABKAkSFgoOZXhwZWN0ZWRfZmVuY2UYAyABKAMSDQoFZm9yY2UYBCABKAgSFAoMYWJhbmRvbl93b3JrGAUgASgIIj8KDVJlc2V0UmVzcG9uc2USLgoHcmVzdWx0cxgBIAMoCzIdLmxlYXNlaG9sZC52MS5Xb3Jrc3BhY2VSZXN1bHQi/QEKDFdhdGNoUmVxdWVzdBISCgpyZXBvc2l0b3J5GAEgASgJEg4KBmhvbGRlchgCIAEoCRIMCgRob3N0GAMgASgJEhQKDHdvcmtzcGFjZV9pZBgEIAEoCRIQCghsZWFzZV9pZBgFIAEoCRImCgVraW5kcxgGIAMoDjIXLmxlYXNlaG9sZC52MS5FdmVudEtpbmQSGgoNZnJvbV9yZXZpc2lvbhgHIAEoA0gAiAEBEhgKEGluY2x1ZGVfc25hcHNob3QYCCABKAgSEQoJdW50aWxfbm93GAkgASgIEhAKCHN0b3JlX2lkGAogASgJQhAKDl9mcm9tX3JldmlzaW9uIu0BCg1XYXRjaFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgDEhAKCHN0b3JlX2lkGAIgASgJEisKCHNuYXBzaG90GAMgASgLMhcubGVhc2Vob2xkLnYxLldvcmtzcGFjZUgAEjEKDHNuYXBzaG90X2VuZBgEIAEoCzIZLmxlYXNlaG9sZC52MS5TbmFwc2hvdEVuZEgAEiQKBWV2ZW50GAUgASgLMhMubGVhc2Vob2xkLnYxLkV2ZW50SAASKgoIYm9va21hcmsYBiABKAsyFi5sZWFzZWhvbGQudjEuQm9va21hcmtIAEIGCgRpdGVtIiEKC1NuYXBzaG90RW5kEhIKCndvcmtzcGFjZXMYASABKAUiCgoIQm9va21hcmsqiwEKD0RlcGVuZGVuY3lTdGF0ZRIgChxERVBFTkRFTkNZX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWREVQRU5ERU5DWV9TVEFURV9SRUFEWRABEhwKGERFUEVOREVOQ1lfU1RBVEVfTUlTU0lORxACEhwKGERFUEVOREVOQ1lfU1RBVEVfQ0hBTkdFRBADKqUBCg9Xb3Jrc3BhY2VTb3VyY2USIAocV09SS1NQQUNFX1NPVVJDRV9VTlNQRUNJRklFRBAAEhkKFVdPUktTUEFDRV9TT1VSQ0VfV0FSTRABEhsKF1dPUktTUEFDRV9TT1VSQ0VfUkVVU0VEEAISHAoYV09SS1NQQUNFX1NPVVJDRV9DUkVBVEVEEAMSGgoWV09SS1NQQUNFX1NPVVJDRV9CT1VORBAEKnAKC0Rpc3Bvc2l0aW9uEhsKF0RJU1BPU0lUSU9OX1VOU1BFQ0lGSUVEEAASFQoRRElTUE9TSVRJT05fQ0xFQU4QARIXChNESVNQT1NJVElPTl9ESVNDQVJEEAISFAoQRElTUE9TSVRJT05fUEFSSxADKnkKDFNhbHZhZ2VTdGF0ZRIdChlTQUxWQUdFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSU0FMVkFHRV9TVEFURV9OT05FEAESFwoTU0FMVkFHRV9TVEFURV9TQVZFRBACEhkKFVNBTFZBR0VfU1RBVEVfUEVORElORxADKqoBCg9Xb3Jrc3BhY2VBY3Rpb24SIAocV09SS1NQQUNFX0FDVElPTl9VTlNQRUNJRklFRBAAEhkKFVdPUktTUEFDRV9BQ1RJT05fTk9ORRABEhwKGFdPUktTUEFDRV9BQ1RJT05fUkVNT1ZFRBACEiAKHFdPUktTUEFDRV9BQ1RJT05fTEVBU0VfRU5ERUQQAxIaChZXT1JLU1BBQ0VfQUNUSU9OX1JFU0VUEAQy8AQKEFdvcmtzcGFjZVNlcnZpY2USRgoHQWNxdWlyZRIcLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVxdWVzdBodLmxlYXNlaG9sZC52MS5BY3F1aXJlUmVzcG9uc2USTAoJSGVhcnRiZWF0Eh4ubGVhc2Vob2xkLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHy5sZWFzZWhvbGQudjEuSGVhcnRiZWF0UmVzcG9uc2USRgoHUmVsZWFzZRIcLmxlYXNlaG9sZC52MS5SZWxlYXNlUmVxdWVzdBodLmxlYXNlaG9sZC52MS5SZWxlYXNlUmVzcG9uc2USVAoKTGlzdEFjdGl2ZRIfLmxlYXNlaG9sZC52MS5MaXN0QWN0aXZlUmVxdWVzdBogLmxlYXNlaG9sZC52MS5MaXN0QWN0aXZlUmVzcG9uc2UiA5ACARJaCgxHZXRXb3Jrc3BhY2USIS5sZWFzZWhvbGQudjEuR2V0V29ya3NwYWNlUmVxdWVzdBoiLmxlYXNlaG9sZC52MS5HZXRXb3Jrc3BhY2VSZXNwb25zZSIDkAIBEkYKB1JlY2xhaW0SHC5sZWFzZWhvbGQudjEuUmVjbGFpbVJlcXVlc3QaHS5sZWFzZWhvbGQudjEuUmVjbGFpbVJlc3BvbnNlEkAKBVJlc2V0EhoubGVhc2Vob2xkLnYxLlJlc2V0UmVxdWVzdBobLmxlYXNlaG9sZC52MS5SZXNldFJlc3BvbnNlEkIKBVdhdGNoEhoubGVhc2Vob2xkLnYxLldhdGNoUmVxdWVzdBobLmxlYXNlaG9sZC52MS5XYXRjaFJlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_leasehold_v1_event, file_leasehold_v1_lease, file_leasehold_v1_salvage, file_leasehold_v1_subject, file_leasehold_v1_workspace]);
 
 /**
  * What to lease.
@@ -481,8 +481,8 @@ export type ReleaseRequest = Message<"leasehold.v1.ReleaseRequest"> & {
   disposition: Disposition;
 
   /**
-   * Answer only when the workspace is clean, or its cleaning has failed, or the call's deadline comes.
-   * The lease is ended in any case. Default false.
+   * Answer only when the workspace is clean, or its cleaning has failed, or the call's deadline is near: then with what is
+   * known by then, as without it. The lease is ended in any case. Default false.
    *
    * @generated from field: bool wait_for_clean = 4;
    */
@@ -510,7 +510,7 @@ export const ReleaseRequestSchema: GenMessage<ReleaseRequest> = /*@__PURE__*/
  */
 export type ReleaseResponse = Message<"leasehold.v1.ReleaseResponse"> & {
   /**
-   * The workspace.
+   * The workspace. Where somebody else has had it since, without its path, binding, fence, commit, branch and problem.
    *
    * @generated from field: leasehold.v1.Workspace workspace = 1;
    */
@@ -552,49 +552,49 @@ export const ReleaseResponseSchema: GenMessage<ReleaseResponse> = /*@__PURE__*/
  */
 export type ListActiveRequest = Message<"leasehold.v1.ListActiveRequest"> & {
   /**
-   * Only this repository's. Empty: all.
+   * Only this repository's. Empty: all. At most 128 bytes.
    *
    * @generated from field: string repository = 1;
    */
   repository: string;
 
   /**
-   * Only those leased to this holder.
+   * Only those leased to this holder. At most 256 bytes.
    *
    * @generated from field: string holder = 2;
    */
   holder: string;
 
   /**
-   * Only those on this host.
+   * Only those on this host. At most 128 bytes.
    *
    * @generated from field: string host = 3;
    */
   host: string;
 
   /**
-   * Only those whose lease has all these labels.
+   * Only those whose lease has all these labels. As in AcquireRequest.
    *
    * @generated from field: map<string, string> labels = 4;
    */
   labels: { [key: string]: string };
 
   /**
-   * Only this one.
+   * Only this one. At most 128 bytes.
    *
    * @generated from field: string workspace_id = 5;
    */
   workspaceId: string;
 
   /**
-   * Only the one with this live lease.
+   * Only the one with this live lease. At most 128 bytes.
    *
    * @generated from field: string lease_id = 6;
    */
   leaseId: string;
 
   /**
-   * Only those of this binding, parked ones as well as leased ones if `states` names them.
+   * Only those of this binding, parked ones as well as leased ones if `states` names them. At most 256 bytes.
    *
    * @generated from field: string binding = 20;
    */
@@ -609,7 +609,7 @@ export type ListActiveRequest = Message<"leasehold.v1.ListActiveRequest"> & {
   subject: string;
 
   /**
-   * Only those in one of these states. Empty: LEASED.
+   * Only those in one of these states. At most 32. Empty: LEASED.
    *
    * @generated from field: repeated leasehold.v1.WorkspaceState states = 7;
    */
@@ -749,7 +749,8 @@ export type ReclaimRequest = Message<"leasehold.v1.ReclaimRequest"> & {
   includeParked: boolean;
 
   /**
-   * Idle workspaces that have been idle for at least this long. Unset: however long. Negative: FIELD_INVALID.
+   * Idle workspaces that have been idle for at least this long. Unset: however long. Negative, or above
+   * 3,650 days: FIELD_INVALID.
    *
    * @generated from field: google.protobuf.Duration older_than = 3;
    */
@@ -826,7 +827,7 @@ export type WorkspaceResult = Message<"leasehold.v1.WorkspaceResult"> & {
   action: WorkspaceAction;
 
   /**
-   * Why nothing was done; unspecified where something was.
+   * Why nothing was done; empty where something was.
    *
    * @generated from field: string reason = 3;
    */
@@ -839,6 +840,14 @@ export type WorkspaceResult = Message<"leasehold.v1.WorkspaceResult"> & {
    * @generated from field: leasehold.v1.Salvage salvage = 4;
    */
   salvage?: Salvage | undefined;
+
+  /**
+   * Bytes that go with its files where it is removed (or would be: `dry_run`), as they were last measured: `size_bytes` of the
+   * workspace. 0 where it stays, and where it was never measured.
+   *
+   * @generated from field: int64 freed_bytes = 5;
+   */
+  freedBytes: bigint;
 };
 
 /**
@@ -933,42 +942,42 @@ export const ResetResponseSchema: GenMessage<ResetResponse> = /*@__PURE__*/
  */
 export type WatchRequest = Message<"leasehold.v1.WatchRequest"> & {
   /**
-   * Only this repository's.
+   * Only this repository's. At most 128 bytes.
    *
    * @generated from field: string repository = 1;
    */
   repository: string;
 
   /**
-   * Only events of leases of this holder.
+   * Only events of leases of this holder. At most 256 bytes.
    *
    * @generated from field: string holder = 2;
    */
   holder: string;
 
   /**
-   * Only this host's.
+   * Only this host's. At most 128 bytes.
    *
    * @generated from field: string host = 3;
    */
   host: string;
 
   /**
-   * Only this workspace's.
+   * Only this workspace's. At most 128 bytes.
    *
    * @generated from field: string workspace_id = 4;
    */
   workspaceId: string;
 
   /**
-   * Only this lease's.
+   * Only this lease's. At most 128 bytes.
    *
    * @generated from field: string lease_id = 5;
    */
   leaseId: string;
 
   /**
-   * Only these kinds. Empty: all.
+   * Only these kinds. At most 64. Empty: all.
    *
    * @generated from field: repeated leasehold.v1.EventKind kinds = 6;
    */
@@ -996,7 +1005,7 @@ export type WatchRequest = Message<"leasehold.v1.WatchRequest"> & {
   untilNow: boolean;
 
   /**
-   * The store that `from_revision` is of. If given and another: STORE_CHANGED.
+   * The store that `from_revision` is of. If given and another: STORE_CHANGED. At most 128 bytes.
    *
    * @generated from field: string store_id = 10;
    */
@@ -1356,7 +1365,7 @@ export const WorkspaceService: GenService<{
    * Errors: REPOSITORY_NOT_FOUND, REVISION_NOT_FOUND, REVISION_AMBIGUOUS, HOST_NOT_FOUND,
    * UPSTREAM_NOT_ALLOWED, UPSTREAM_DENIED, UPSTREAM_UNAVAILABLE, REPOSITORY_FAILED, REPOSITORY_PAUSED,
    * HOST_UNAVAILABLE, POOL_EXHAUSTED, REQUEST_ID_REUSED, LEASE_LOST (the request id's lease has ended), HOST_IO,
-   * SALVAGE_NOT_FOUND, SALVAGE_FAILED, SUBJECT_UNKNOWN_FORGE.
+   * SALVAGE_NOT_FOUND, SALVAGE_FAILED, SUBJECT_UNKNOWN_FORGE, BINDING_IN_USE, BINDING_ELSEWHERE, DISK_LOW.
    *
    * @generated from rpc leasehold.v1.WorkspaceService.Acquire
    */
@@ -1416,7 +1425,7 @@ export const WorkspaceService: GenService<{
    *
    * Each workspace is its own transaction; a batch never fails as a whole, every result tells its own outcome.
    * Work that exists nowhere else is salvaged first, behind the answer; where that fails, the workspace is quarantined.
-   * Safe to retry. Errors: SELECTOR_REQUIRED.
+   * Safe to retry. Errors: SELECTOR_REQUIRED, REPOSITORY_NOT_FOUND.
    *
    * @generated from rpc leasehold.v1.WorkspaceService.Reclaim
    */

@@ -2,20 +2,17 @@
  * The entry of a worker process: takes one call at a time from the server and answers it.
  *
  * Invariants:
- * 1. It dies with the server: the channel's end is its end, at once, also while libgit2's threads hang.
+ * 1. It dies with the server, at once, whatever its own thread or libgit2's do: a thread waits for nothing else (lifeline.ts).
  * 2. Only the server ends it: signals that a terminal or a service manager sends to the whole group are ignored,
  *    so that calls finish while the server drains.
  */
-import { rmSync } from "node:fs";
-import { homedir } from "node:os";
-import { basename } from "node:path";
-import { type CallMessage, homePrefix, type Operations, type WorkerMessage } from "../protocol.js";
+import { Worker } from "node:worker_threads";
+import type { CallMessage, Operations, WorkerMessage } from "../protocol.js";
 import { dropDependencies } from "./dependencies/dependency-eviction.js";
 import { removeDependencies, sweepDependencies } from "./dependencies/dependency-sets.js";
 import { keepDependencies, placeDependencies } from "./dependencies/kept-paths.js";
 import { selectManifests, workspaceFingerprint } from "./dependencies/manifests.js";
 import { toFault } from "./files/fault.js";
-import { asServer } from "./files/holder.js";
 import { measure } from "./files/measure.js";
 import { findStragglers } from "./files/stragglers.js";
 import { emptyTrash } from "./files/trash.js";
@@ -30,6 +27,7 @@ import { fetchLfs } from "./modules/lfs-fetch.js";
 import { examineCommit } from "./objects/commit-contents.js";
 import { restoreSalvage } from "./salvage/restore.js";
 import { salvageWork } from "./salvage/salvage.js";
+import { dropPacks, planPacks } from "./salvage/salvage-packs.js";
 import { discardSalvage } from "./salvage/salvage-repository.js";
 import { verifyWorkspace } from "./verify/verify.js";
 import { cleanWorkspace } from "./workspace/clean.js";
@@ -63,6 +61,8 @@ const operations: Operations = {
   removeDependencies,
   makePack: async (request) => (request.prune ? await rewritePacks(request) : undefined) ?? mergePacks(request.path),
   swapPacks,
+  planPacks: async (job) => planPacks(job),
+  dropPacks: async (job) => dropPacks(job),
   measure,
   emptyTrash: async (trash) => emptyTrash(trash),
 };
@@ -71,16 +71,7 @@ function send(message: WorkerMessage): void {
   process.send?.(message, undefined, undefined, () => {});
 }
 
-process.on("disconnect", () => {
-  // the server removes this process's home, unless it was killed
-  const home = homedir();
-  try {
-    if (basename(home).startsWith(homePrefix)) asServer(() => rmSync(home, { recursive: true, force: true }));
-  } catch {
-    // it is empty or nearly so
-  }
-  process.kill(process.pid, "SIGKILL");
-});
+new Worker(new URL("./lifeline.js", import.meta.url), { name: "lifeline" }).unref();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 
 process.on("message", (message: CallMessage) => {

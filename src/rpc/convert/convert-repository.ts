@@ -64,6 +64,7 @@ export function fromOverview({
   counts,
   mirrorBytes,
   bytes,
+  forge,
 }: RepositoryOverview): RepositoryMessage {
   const state = repository.removing ? "REMOVING" : (mirror?.state ?? "MIRRORING");
   const message = create(RepositorySchema, {
@@ -87,6 +88,7 @@ export function fromOverview({
     createTime: fromDate(repository.createTime),
     mirrorBytes: BigInt(mirrorBytes ?? 0),
     totalBytes: BigInt(bytes),
+    forge: forge ?? "",
   });
   if (repository.idleTtlMs > 0) message.idleTtl = fromMs(repository.idleTtlMs);
   if (mirror?.fetchTime) message.fetchTime = fromDate(mirror.fetchTime);

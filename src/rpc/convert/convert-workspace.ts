@@ -81,6 +81,7 @@ export function fromResult(result: WorkspaceResult): WorkspaceResultMessage {
     workspace,
     action: WorkspaceAction[result.action],
     reason: result.reason,
+    freedBytes: BigInt(result.action === "REMOVED" ? (result.workspace?.size?.bytes ?? 0) : 0),
   });
   if (result.salvage) message.salvage = fromSalvage(result.salvage);
   return message;

@@ -2,7 +2,7 @@
  * Owns the check of requests against `field-limits.ts`, before anything else looks at them.
  *
  * Invariants:
- * 1. All wrong fields are told at once, in one FIELD_INVALID.
+ * 1. All wrong fields are told at once, in one FIELD_INVALID; of very many, the first ones.
  * 2. A request that names nothing to act on is SELECTOR_REQUIRED, and only if no field of it is wrong.
  */
 import type { DescMessage, Message } from "@bufbuild/protobuf";
@@ -17,18 +17,36 @@ import { Failure, type FieldFault } from "../../domain/failure.js";
 import { requestLimits } from "./field-limits.js";
 import type { Rule } from "./field-rules.js";
 
-/** Most faults that one answer tells: gRPC clients refuse trailers of more than 8 KiB. */
+/**
+ * Most faults that one answer tells, and their most bytes: gRPC clients refuse trailers of more than 8 KiB, and what is
+ * told is there once in the message and once, in base64, in the details.
+ */
 const maxFaults = 30;
+const maxFaultBytes = 4096;
+const maxMessage = 500;
+
+/** What a fault takes besides its texts. */
+const faultOverhead = 10;
 
 /** Throws FIELD_INVALID or SELECTOR_REQUIRED if the request is wrong. */
 export function checkRequest(desc: DescMessage, message: Message): void {
   const faults = faultsOf(desc, message);
   if (faults.length > 0) {
     const told = faults.map(({ field, description }) => `${field} ${description}`).join("; ");
-    throw new Failure("FIELD_INVALID", told.slice(0, 500), { fields: faults.slice(0, maxFaults) });
+    throw new Failure("FIELD_INVALID", told.slice(0, maxMessage), { fields: firstOf(faults) });
   }
   const missing = missingSelector(desc, message);
   if (missing) throw new Failure("SELECTOR_REQUIRED", missing);
+}
+
+function firstOf(faults: readonly FieldFault[]): readonly FieldFault[] {
+  let bytes = 0;
+  const fits = ({ field, description }: FieldFault) => {
+    bytes += Buffer.byteLength(field) + Buffer.byteLength(description) + faultOverhead;
+    return bytes <= maxFaultBytes;
+  };
+  const tooMany = faults.slice(0, maxFaults).findIndex((fault) => !fits(fault));
+  return faults.slice(0, tooMany === -1 ? maxFaults : tooMany);
 }
 
 function faultsOf(desc: DescMessage, message: Message): FieldFault[] {

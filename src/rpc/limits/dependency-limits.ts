@@ -1,5 +1,5 @@
 /** Owns the rules of the fields that say what a workspace's dependencies are; `field-limits.ts` puts them in its table. */
-import { list, type Report, type Rule, text } from "./field-rules.js";
+import { entryOf, list, type Report, type Rule, text } from "./field-rules.js";
 
 const maxEnvironment = 64;
 const environmentKey = /^[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}$/;
@@ -13,7 +13,7 @@ export const environment: Rule<Readonly<Record<string, string>>> = (value, path,
   const entries = Object.entries(value);
   if (entries.length > maxEnvironment) report(path, `has more than ${maxEnvironment} entries`);
   for (const [key, content] of entries.slice(0, maxEnvironment)) {
-    const place = `${path}[${JSON.stringify(key.slice(0, 128))}]`;
+    const place = entryOf(path, key);
     if (!environmentKey.test(key)) report(place, "has a key that is not [A-Za-z0-9_][A-Za-z0-9_./-]{0,127}");
     environmentValue(content, place, report);
   }

@@ -39,6 +39,7 @@ import {
 import { defaultMaxWorkspaces, repositoryNamePattern } from "../../domain/repository.js";
 import { checkKeepPaths, dependencyManifests, environment, keepPaths } from "./dependency-limits.js";
 import {
+  age,
   any,
   atLeast,
   duration,
@@ -77,12 +78,6 @@ const salvageTtl: Rule<Duration | undefined> = (value, path, report) => {
     report(path, "is not 1 s to 3,650 days");
 };
 
-/** 0 is never. */
-const idleTtl: Rule<Duration | undefined> = (value, path, report) => {
-  duration(value, path, report);
-  if ((value?.seconds ?? 0n) > 3650n * 86_400n) report(path, "is above 3,650 days");
-};
-
 /** Rules of the settings that a caller may give, by their proto names. */
 const settings: Readonly<Record<string, (repository: Repository, path: string, report: Report) => void>> = {
   url: (r, path, report) => text({ max: 2048, required: true })(r.url, path, report),
@@ -97,7 +92,7 @@ const settings: Readonly<Record<string, (repository: Repository, path: string, r
   kill_stragglers: any,
   salvage_ignored: (r, path, report) => list({ max: 64, each: salvagedGlob })(r.salvageIgnored, path, report),
   share_dependencies: any,
-  idle_ttl: (r, path, report) => idleTtl(r.idleTtl, path, report),
+  idle_ttl: (r, path, report) => age(r.idleTtl, path, report),
 };
 
 /** Names of `update_mask`, in the order of the proto's comment. */
@@ -189,7 +184,7 @@ const workspaceRequests = [
   limits(ReclaimRequestSchema, {
     repository: name,
     host: name,
-    olderThan: duration,
+    olderThan: age,
     includeParked: any,
     leaseIds: list({ max: 1000, each: requiredName }),
     workspaceIds: list({ max: 1000, each: requiredName }),

@@ -73,6 +73,30 @@ export const duration: Rule<Duration | undefined> = (value, path, report) => {
   else if (seconds > maxDurationSeconds || nanos > 999_999_999) report(path, "is no valid duration");
 };
 
+const mostDays = 3_650n;
+
+/** A duration that reaches back from now, or on from it, by what a clock of the database can be moved by. */
+export const age: Rule<Duration | undefined> = (value, path, report) => {
+  duration(value, path, report);
+  if ((value?.seconds ?? 0n) > mostDays * 86_400n && (value?.seconds ?? 0n) <= maxDurationSeconds) {
+    report(path, `is above ${mostDays.toLocaleString("en")} days`);
+  }
+};
+
+const mostOfKey = 40;
+
+/**
+ * Where the entry of a map is. Only the beginning of its key is repeated, in ASCII: it may be anything that a caller
+ * made up, and answers have to be short.
+ */
+export function entryOf(path: string, key: string): string {
+  const ascii = JSON.stringify(key.slice(0, mostOfKey)).replace(
+    /[^\x20-\x7e]/g,
+    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  return `${path}[${ascii}]`;
+}
+
 const maxLabels = 32;
 const labelKey = /^[a-z0-9][a-z0-9._/-]{0,62}$/;
 const labelValue = text({ max: 256 });
@@ -81,7 +105,7 @@ export const labels: Rule<Readonly<Record<string, string>>> = (value, path, repo
   const entries = Object.entries(value);
   if (entries.length > maxLabels) report(path, `has more than ${maxLabels} entries`);
   for (const [key, content] of entries.slice(0, maxLabels)) {
-    const place = `${path}[${JSON.stringify(key.slice(0, 63))}]`;
+    const place = entryOf(path, key);
     if (!labelKey.test(key)) report(place, "has a key that is not [a-z0-9][a-z0-9._/-]{0,62}");
     labelValue(content, place, report);
   }

@@ -20,10 +20,12 @@ export function limits<D extends DescMessage>(
   return together ? { desc, fields, together } : { desc, fields };
 }
 
-/** For `together` of a list: the page token is of these filters. */
-export function pageTokenOf<D extends DescMessage>(desc: D) {
+/** For `together` of a list: the page token is of these filters. `form`: of the entry that it begins after. */
+export function pageTokenOf<D extends DescMessage>(desc: D, form = /^/) {
   return (message: MessageShape<D> & { pageToken: string }, report: Report) => {
-    if (!decodePageToken(desc, message)) report("page_token", "is not of a list with these filters");
+    const start = decodePageToken(desc, message);
+    const isSound = start !== undefined && (start.after === "" || form.test(start.after));
+    if (!isSound) report("page_token", "is not of a list with these filters");
   };
 }
 

@@ -17,7 +17,7 @@ import {
   RecordChangeRequestSchema,
   UpdateAgentRequestSchema,
 } from "../../../gen/leasehold/v1/session_service_pb.js";
-import { any, atLeast, duration, labels, list, oneOf, opaque, type Rule, text, whole } from "./field-rules.js";
+import { age, any, atLeast, labels, list, oneOf, opaque, type Rule, text, whole } from "./field-rules.js";
 import { author, limits, pageTokenOf, subject } from "./request-limits.js";
 
 const name = text({ max: 128 });
@@ -104,7 +104,7 @@ export const sessionRequests = [
       pageSize,
       pageToken: any,
     },
-    pageTokenOf(ListChangesRequestSchema),
+    pageTokenOf(ListChangesRequestSchema, /^\d{1,18}$/),
   ),
   limits(GetSessionRequestSchema, { sessionId: requiredName }),
   limits(
@@ -116,7 +116,7 @@ export const sessionRequests = [
       agent: name,
       host: name,
       states: list({ max: 8, each: oneOf(SessionStateSchema, "refused") }),
-      inactiveFor: duration,
+      inactiveFor: age,
       pageSize,
       pageToken: any,
     },

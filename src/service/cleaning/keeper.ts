@@ -3,10 +3,11 @@
  *
  * Invariants:
  * 1. Work is done only under a claim (a fence of its own), and its result is thrown away if the claim was lost.
- * 2. What is to be removed is first renamed into the trash; the trash is emptied behind, one sweep at a time.
+ * 2. What is to be removed is first renamed into the trash; the trash is emptied behind, one sweep at a time. A repository's
+ *    mirror is there before its row goes: until then nobody can register its name again.
  * 3. At the start of ownership, whatever a crash left is taken up again, and directories that no row wants go to the trash.
  */
-import { asFailure } from "../../domain/failure.js";
+import { asFailure, wasBrokenOff } from "../../domain/failure.js";
 import type { LeaseKey } from "../../domain/lease.js";
 import type { Repository } from "../../domain/repository.js";
 import type { CheckoutTarget, GitEngine, Resolved } from "../../ports/git-engine.js";
@@ -56,6 +57,8 @@ export class Keeper {
   readonly #due = new Set<Due>(["work", "idle", "mirrors"]);
   #emptying: Promise<void> | undefined;
   #trashed = true;
+  #emptyingMirrors: Promise<void> | undefined;
+  #mirrorsTrashed = true;
 
   constructor(deps: KeeperDependencies) {
     this.#deps = deps;
@@ -90,7 +93,7 @@ export class Keeper {
     await this.#looking?.catch(() => {});
     await Promise.all([...this.#doing.values()].map((doing) => doing.task));
     await Promise.allSettled(this.#mirroring.values());
-    await this.#emptying;
+    await Promise.all([this.#emptying, this.#emptyingMirrors]);
   }
 
   async #lookUntilDone(): Promise<void> {
@@ -153,7 +156,10 @@ export class Keeper {
         `could not ${due.kind} a workspace`,
       );
       const lacksRoom = failure.reason === "DISK_LOW";
-      result = { kind: "failed", problem: `could not ${due.kind}: ${failure.message}`, lacksRoom };
+      // without a result the claim is as one of a server that was killed: whoever owns the host next takes it up at once
+      if (!wasBrokenOff(failure)) {
+        result = { kind: "failed", problem: `could not ${due.kind}: ${failure.message}`, lacksRoom };
+      }
     }
     this.#trashed = true;
     const stored = result !== undefined && (await work.finishWork(due.key, result));
@@ -219,19 +225,30 @@ export class Keeper {
   }
 
   #emptyTrash(): void {
-    if (!this.#trashed || this.#emptying) return;
-    this.#trashed = false;
-    this.#emptying = this.#deps.git
-      .emptyTrash(this.#deps.places.trash)
-      .catch((error) => this.#deps.log.warn({ err: error }, "the trash could not be emptied"))
-      .finally(() => {
+    const { places } = this.#deps;
+    if (this.#trashed && !this.#emptying) {
+      this.#trashed = false;
+      this.#emptying = this.#empty(places.trash).finally(() => {
         this.#emptying = undefined;
       });
+    }
+    if (this.#mirrorsTrashed && !this.#emptyingMirrors) {
+      this.#mirrorsTrashed = false;
+      this.#emptyingMirrors = this.#empty(places.mirrorTrash).finally(() => {
+        this.#emptyingMirrors = undefined;
+      });
+    }
   }
 
-  /** Something was put into the trash. */
+  async #empty(trash: string): Promise<void> {
+    const { git, log } = this.#deps;
+    await git.emptyTrash(trash).catch((error) => log.warn({ err: error }, "the trash could not be emptied"));
+  }
+
+  /** Something was put into the trash, that of the mirrors or the other one. */
   trashIsDue(): void {
     this.#trashed = true;
+    this.#mirrorsTrashed = true;
   }
 
   /** Empties the trash of what is in it now, and resolves when that is done. */
@@ -242,14 +259,21 @@ export class Keeper {
     await this.#emptying;
   }
 
-  /** Removes the mirrors of repositories that were removed, once nothing needs them. */
+  /** Removes repositories that nothing needs any more: first what is kept under their names, then their rows. */
   async finishRemovals(): Promise<void> {
-    const { salvaging, repositories, dependencies } = this.#deps;
-    for (const name of await repositories.finishRemovals()) {
-      await dependencies.remove({ name });
-      this.#trashed = true;
-      await salvaging.removeMirror({ name });
+    const { salvaging, repositories, dependencies, log } = this.#deps;
+    const away: string[] = [];
+    for (const name of await repositories.removable()) {
+      try {
+        await dependencies.remove({ name });
+        await salvaging.removeMirror({ name });
+        away.push(name);
+      } catch (error) {
+        log.warn({ err: error, repository: name }, "the mirror of a repository that is being removed could not go");
+      }
     }
+    await repositories.finishRemovals(away);
+    if (away.length > 0) this.trashIsDue();
   }
 
   /** What a crash left: directories that belong to a workspace's row but are not where the row says. */

@@ -4,9 +4,10 @@
  * Invariants:
  * 1. A runner sees and restores what its own leases left, and nothing else is there for it.
  * 2. A salvage is gone for every caller before its first byte is; the files go behind, and only while nobody restores it.
+ * 3. Files of a salvage that refuse to go stand in no other one's way.
  */
 import { limitedTo } from "../../domain/caller.js";
-import { asFailure, Failure } from "../../domain/failure.js";
+import { asFailure, Failure, wasBrokenOff } from "../../domain/failure.js";
 import type { Salvage } from "../../domain/salvage.js";
 import type { GitEngine } from "../../ports/git-engine.js";
 import type { SalvageWish } from "../../ports/lease-store.js";
@@ -23,9 +24,13 @@ export interface SalvagesDependencies {
 }
 
 const removalsAtOnce = 100;
+/** A salvage whose files refuse to go is tried again after so long. */
+const stuckMs = 60_000;
 
 export class Salvages {
   readonly #deps: SalvagesDependencies;
+  /** Until when nobody tries again to remove them. */
+  readonly #stuck = new Map<string, number>();
 
   constructor(deps: SalvagesDependencies) {
     this.#deps = deps;
@@ -90,10 +95,20 @@ export class Salvages {
   async keepHouse(): Promise<void> {
     const { store, git, places, log } = this.#deps;
     await store.expire();
-    for (const { salvageId, repository, ref } of await store.removals(removalsAtOnce)) {
-      await git.discardSalvage(places.salvages({ name: repository }), ref);
-      await store.removed(salvageId);
-      log.info({ salvage: salvageId }, "salvage removed");
+    const now = performance.now();
+    for (const [id, againTime] of this.#stuck) if (againTime <= now) this.#stuck.delete(id);
+    // those that cannot go now are passed over: as many more are asked for
+    for (const { salvageId, repository, ref } of await store.removals(removalsAtOnce + this.#stuck.size)) {
+      if (this.#stuck.has(salvageId)) continue;
+      try {
+        await git.discardSalvage(places.salvages({ name: repository }), ref);
+        await store.removed(salvageId);
+        log.info({ salvage: salvageId }, "salvage removed");
+      } catch (error) {
+        if (wasBrokenOff(asFailure(error))) throw error;
+        this.#stuck.set(salvageId, performance.now() + stuckMs);
+        log.warn({ err: error, salvage: salvageId, repository }, "the files of a salvage could not be removed");
+      }
     }
   }
 }

@@ -8,7 +8,7 @@
  *    takes `guardWork` from the row, is a way around.
  * 3. The store confirms the claim between saving and destroying: whoever lost it destroys nothing.
  */
-import { asFailure } from "../../domain/failure.js";
+import { asFailure, wasBrokenOff } from "../../domain/failure.js";
 import type { Repository } from "../../domain/repository.js";
 import { salvageRef } from "../../domain/salvage.js";
 import type {
@@ -42,8 +42,8 @@ export type Destroyed =
 
 /** More than that is not saved but quarantined. In bytes. */
 const limits = { fileBytes: 100 * 1024 ** 2, totalBytes: 1024 ** 3 };
-/** A salvage that fails for other reasons than the work itself is tried again once. */
-const attempts = 2;
+/** A salvage that fails for other reasons than the work itself is tried again so often. */
+const mostFailures = 1;
 
 export class Salvaging {
   readonly #deps: SalvagingDependencies;
@@ -100,16 +100,18 @@ export class Salvaging {
     return this.#discard(work.candidates, places.trash, places.trustedIndex(work.key.workspaceId));
   }
 
-  /** Removes a directory that no row names as its workspace's any more: whatever was in it has come through here before. */
+  /**
+   * Removes a directory that no row names as its workspace's any more: whatever was in it has come through here before.
+   * Where it has not, because the host was removed with it, the store names no leftover.
+   */
   async removeLeftover(path: string): Promise<void> {
     await this.#discard([path], this.#deps.places.trash);
   }
 
-  /** Removes a mirror: what is in it came from the upstream. */
+  /** Puts a mirror into the trash: what is in it came from the upstream. */
   async removeMirror(repository: Pick<Repository, "name">): Promise<void> {
-    const { places, git } = this.#deps;
+    const { places } = this.#deps;
     await this.#discard([places.mirror(repository)], places.mirrorTrash);
-    await git.emptyTrash(places.mirrorTrash);
   }
 
   /** Undefined if nothing stands against destroying it. */
@@ -134,7 +136,7 @@ export class Salvaging {
     } catch (error) {
       const failure = asFailure(error);
       // what the disk has no room for now it will have room for later
-      if (work.attempt < attempts || failure.reason === "DISK_LOW") throw failure;
+      if (failure.reason === "DISK_LOW" || wasBrokenOff(failure) || work.failures < mostFailures) throw failure;
       log.warn({ err: failure.cause ?? failure, workspace: workspaceId }, "work could not be salvaged");
       return quarantined(await this.#whereFilesAre(work), failure.message);
     }

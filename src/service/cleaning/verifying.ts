@@ -5,6 +5,7 @@
  * Invariants:
  * 1. One workspace at a time per call, so that the pool never runs dry because of it.
  * 2. A call that is broken off leaves at most the one that is being looked at, which goes back to the pool by itself.
+ * 3. Nothing is waited for that nobody does: workspaces of a host without an owner are skipped.
  */
 import { Failure } from "../../domain/failure.js";
 import type { Verification } from "../../domain/verification.js";
@@ -27,6 +28,7 @@ export interface VerifyingDependencies {
 }
 
 const page = 500;
+
 export class Verifying {
   readonly #deps: VerifyingDependencies;
 
@@ -68,6 +70,8 @@ export class Verifying {
 
   async #one(id: string, call: CallContext): Promise<VerifyResult> {
     const { pool, keeper, wake } = this.#deps;
+    const host = (await pool.get(id))?.host ?? "";
+    if (!(await this.#isOwned(host))) return this.#skipped(id, "HOST_UNAVAILABLE");
     const start = await pool.beginVerification(id);
     if (start.kind !== "begun") return this.#skipped(id);
     keeper.expect("work");
@@ -76,17 +80,22 @@ export class Verifying {
       const outcome = await pool.verification(id, start.fence);
       if (outcome.kind === "known") return this.#result(id, { verification: outcome.verification });
       if (outcome.kind === "lost") return this.#skipped(id);
+      if (!(await this.#isOwned(host))) return this.#skipped(id, "HOST_UNAVAILABLE");
       if (call.signal.aborted) throw new Failure("CANCELLED", "the caller has gone");
       await workspaceChange({ wake, keeper }, id, call.signal);
     }
   }
 
-  /** Why: the state that it is in. */
-  async #skipped(id: string): Promise<VerifyResult> {
+  async #isOwned(host: string): Promise<boolean> {
+    return host === "" || ((await this.#deps.hosts.byName(host))?.owned ?? false);
+  }
+
+  /** Why: the state that it is in, where nothing else is given. */
+  async #skipped(id: string, why?: string): Promise<VerifyResult> {
     const workspace = await this.#deps.pool.get(id);
     const isThere = workspace && workspace.state !== "RETIRED";
     return isThere
-      ? { workspaceId: id, workspace, skipped: workspace.state }
+      ? { workspaceId: id, workspace, skipped: why ?? workspace.state }
       : { workspaceId: id, skipped: "WORKSPACE_NOT_FOUND" };
   }
 

@@ -62,8 +62,15 @@ export class Measuring {
   }
 
   async #measurePlace({ kind, repository, path, shared }: Place): Promise<void> {
+    const { disk, log } = this.#deps;
     const begin = performance.now();
-    if (kind === "MIRROR") await this.#maintain(repository, path);
+    if (!disk.low) {
+      try {
+        await this.#maintain(kind, repository, path);
+      } catch (error) {
+        log.warn({ err: error, kind, repository }, "no maintenance");
+      }
+    }
     const bytes = await this.#deps.git.measure({ path, shared, holders: false });
     await this.#deps.usage.storePlace({ kind, repository, bytes });
     const now = performance.now();
@@ -71,19 +78,23 @@ export class Measuring {
   }
 
   /** Not while the disk is low: for a moment it takes more. */
-  async #maintain(repository: string, path: string): Promise<void> {
-    const { git, disk, usage, log } = this.#deps;
-    if (disk.low) return;
-    try {
+  async #maintain(kind: PlaceSize["kind"], repository: string, path: string): Promise<void> {
+    const { git, disk, usage, places, log } = this.#deps;
+    const tell = (packs: number, done: string): void => void (packs > 0 && log.info({ repository, packs }, done));
+    if (kind === "MIRROR") {
       const keep = await usage.commits(repository);
       const roomBytes = disk.room.freeBytes - disk.room.lowBytes;
       const { packs, rewritten } = await git.maintainMirror({ path, prune: true, keep, roomBytes });
-      const done = rewritten
-        ? "the mirror was made anew as one pack"
-        : "small packs of the mirror were merged into one";
-      if (packs > 0) log.info({ repository, packs }, done);
-    } catch (error) {
-      log.warn({ err: error, repository }, "no maintenance of the mirror");
+      tell(
+        packs,
+        rewritten ? "the mirror was made anew as one pack" : "small packs of the mirror were merged into one",
+      );
+    } else if (kind === "SUBMODULES") {
+      tell(await git.maintainModules(path), "small packs of submodules' mirrors were merged");
+    } else if (kind === "SALVAGES") {
+      const mirror = places.mirror({ name: repository });
+      const packs = await git.maintainSalvages({ salvages: path, mirror, modules: places.submodules });
+      tell(packs, "packs that no salvage needs were removed");
     }
   }
 
@@ -92,7 +103,7 @@ export class Measuring {
     const isDue = ({ kind, repository }: Place) => (this.#next.get(`${kind} ${repository}`) ?? 0) <= performance.now();
     const fixed = [this.#place("TRASH", "", places.trash), this.#place("SUBMODULES", "", places.submodules)];
     const indexes = this.#place("OTHER", "", places.indexes);
-    // which repositories there are is asked for only when something is due, or a minute has passed
+    // which repositories there are is asked for at most every `settleMs`
     if ((this.#next.get("names") ?? 0) > performance.now()) return [...fixed, indexes].filter(isDue);
     this.#next.set("names", performance.now() + settleMs);
     const found = await usage.places();

@@ -1,14 +1,11 @@
 /**
- * Owns the caller's side of Acquire, on any server: open a ticket, wait for its outcome, hand the lease over.
+ * Owns the caller's side of Acquire, on any server: open a ticket, have its outcome waited for, hand the lease over.
  *
  * Invariants:
- * 1. Whoever stops waiting leaves its seat, and the last one gives the place up (kept for 30 s with a request id).
- * 2. A lease whose answer reaches nobody is released: at once, or with a request id if no replay comes soon.
- *    One whose answer reached somebody is not, whatever becomes of replays.
- * 3. The token is derived here and is in no log, event or row.
+ * 1. Whoever stops waiting, for whatever reason, leaves its seat.
+ * 2. The token is derived here and is in no log, event or row.
  */
 import { createHash } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import { limitedTo } from "../../domain/caller.js";
 import type { DependencyWish } from "../../domain/dependencies.js";
 import { asFailure, Failure, fromRecord } from "../../domain/failure.js";
@@ -22,10 +19,10 @@ import type { Wake } from "../../ports/wake.js";
 import { type Salvages, salvageNotFound } from "../cleaning/salvages.js";
 import type { Acquired, AcquireInput, CallContext } from "../services.js";
 import { subjectNamed } from "../sweep/subjects.js";
+import { Attending, drainingFailure } from "./attending.js";
 import type { Granting } from "./granting.js";
-import { poolExhausted } from "./queue-line.js";
 import type { Registry } from "./registry.js";
-import type { Seat, Seats, Settled } from "./seats.js";
+import type { Seat, Seats } from "./seats.js";
 
 export interface AcquiringDependencies {
   readonly desk: TicketDesk;
@@ -43,18 +40,13 @@ export interface AcquiringDependencies {
   readonly draining: AbortSignal;
 }
 
-const maxWaitMs = 24 * 3600_000;
-/** A wait ends this long before the call's own deadline, so that the caller learns its position. */
-const beforeDeadlineMs = 250;
-const lookEveryMs = 1_000;
-/** How long a lease that nobody was told of waits for a replay of its request. */
-const replayGraceMs = 5_000;
-
 export class Acquiring {
   readonly #deps: AcquiringDependencies;
+  readonly #attending: Attending;
 
   constructor(deps: AcquiringDependencies) {
     this.#deps = deps;
+    this.#attending = new Attending(deps);
   }
 
   async acquire(input: AcquireInput, call: CallContext): Promise<Acquired> {
@@ -82,12 +74,19 @@ export class Acquiring {
     }
     const { ticketId } = opened;
     const seat = seats.sit(ticketId);
-    const abandon = () => this.#abandon(ticketId, seat, input.requestId !== "");
+    const abandon = () => this.#attending.abandon(ticketId, seat, input.requestId !== "");
     try {
       if (opened.kind === "leased") return this.#acquired(ticketId, opened.grant, seat, abandon);
-      if (ours) granting.offer({ ticketId, repositoryId: repository.id, spec }, foreseen);
+      // a request that came to another host before is served there
+      if (opened.hostId === ownership.host.id)
+        granting.offer({ ticketId, repositoryId: repository.id, spec }, foreseen);
       else this.#deps.wake.hint();
-      const outcome = await this.#outcome(ticketId, repository, seat, input.waitMs, call);
+      const outcome = await this.#attending.outcome(
+        { ticketId, repository, binding: input.binding },
+        seat,
+        input.waitMs,
+        call,
+      );
       if (outcome.kind === "failed") throw fromRecord(outcome.failure);
       if (outcome.kind === "gone")
         throw new Failure("HOST_UNAVAILABLE", "the request's place was lost; ask again", { retryAfterMs: 500 });
@@ -109,16 +108,6 @@ export class Acquiring {
       if (input.requestId === "" || asFailure(error).reason !== "SALVAGE_NOT_FOUND") throw error;
       return input.host;
     }
-  }
-
-  /** A call ends without its answer. What was made for it alone is given up: its place, or a lease that nobody was told of. */
-  async #abandon(ticketId: bigint, seat: Seat, mayReplay: boolean): Promise<void> {
-    const { desk, wake } = this.#deps;
-    if (!seat.leave()) return;
-    const { gone } = await desk.leave(ticketId, false);
-    if (gone) return;
-    if (mayReplay) await sleep(replayGraceMs, undefined, { ref: false });
-    if (await desk.endUndelivered(ticketId)) wake.hint();
   }
 
   async #host(name: string, repository: Repository, binding: BindingOf): Promise<{ id: number; name: string }> {
@@ -160,62 +149,6 @@ export class Acquiring {
     };
   }
 
-  /** Waits until the ticket is settled, the wait has run out, the caller has gone, or the server drains. */
-  #outcome(ticketId: bigint, repository: Repository, seat: Seat, waitMs: number, call: CallContext): Promise<Settled> {
-    const { draining, wake, desk, seats, granting, registry } = this.#deps;
-    const left = call.timeLeftMs();
-    const wait = Math.min(waitMs, maxWaitMs, left === undefined ? maxWaitMs : Math.max(left - beforeDeadlineMs, 0));
-    return new Promise<Settled>((resolve, reject) => {
-      let over = waitMs === 0;
-      let looking = false;
-      const undo: (() => void)[] = [];
-      const finish = (end: () => void) => {
-        for (const step of undo.splice(0)) step();
-        end();
-      };
-      const look = async () => {
-        if (looking) return;
-        looking = true;
-        try {
-          const outcome = await desk.read(ticketId);
-          if (outcome.kind !== "pending") seats.settle(ticketId, outcome);
-          else if (outcome.state === "WAITING" && draining.aborted) finish(() => reject(drainingFailure()));
-          else if (outcome.state === "WAITING" && over) await giveUp();
-          else if (outcome.state === "OPEN" && over && waitMs > 0) {
-            const unfinished = await registry.unfinishedMirror(repository);
-            if (unfinished) await giveUp(unfinished);
-          }
-        } catch {
-          // the database is away: asked again in a second
-        } finally {
-          looking = false;
-        }
-      };
-      const giveUp = async (why?: Failure) => {
-        // others with the same request may wait longer: then only this call ends
-        const left = seat.alone ? await desk.leave(ticketId, true) : { position: 1, gone: true };
-        // one that is still there was granted meanwhile: the next look attends it again
-        if (left.gone) finish(() => reject(why ?? poolExhausted(Math.max(left.position, 1))));
-      };
-      const gone = () => finish(() => reject(goneFailure(call)));
-      undo.push(seat.onOutcome((outcome) => finish(() => resolve(outcome))));
-      undo.push(wake.onHint(() => granting.serves(ticketId) || void look()));
-      const every = setInterval(() => void look(), lookEveryMs);
-      undo.push(() => clearInterval(every));
-      const timer = setTimeout(() => {
-        over = true;
-        void look();
-      }, wait);
-      undo.push(() => clearTimeout(timer));
-      const onDrain = () => void look();
-      draining.addEventListener("abort", onDrain);
-      call.signal.addEventListener("abort", gone);
-      undo.push(() => draining.removeEventListener("abort", onDrain));
-      undo.push(() => call.signal.removeEventListener("abort", gone));
-      if (call.signal.aborted) gone();
-    });
-  }
-
   #acquired(ticketId: bigint, grant: Grant, seat: Seat, abandon: () => Promise<void>): Acquired {
     const { secret, desk } = this.#deps;
     const { lease } = grant;
@@ -239,10 +172,6 @@ export function leaseLost(reason: string, id: string): Failure {
   return new Failure("LEASE_LOST", `the lease has ended${how}`, { metadata: { lease_id: id, end_reason: reason } });
 }
 
-export function drainingFailure(): Failure {
-  return new Failure("DRAINING", "the server is shutting down", { retryAfterMs: 1_000 });
-}
-
 function wishOf({ restoreSalvageId: salvageId }: AcquireInput, call: CallContext): SalvageWish | undefined {
   const caller = limitedTo(call.caller);
   return salvageId === "" ? undefined : { salvageId, ...(caller === undefined ? {} : { caller }) };
@@ -251,13 +180,6 @@ function wishOf({ restoreSalvageId: salvageId }: AcquireInput, call: CallContext
 function hostUnavailable(name: string): Failure {
   const message = name === "*" ? "no server owns any host" : `no server owns host ${name}`;
   return new Failure("HOST_UNAVAILABLE", message, { metadata: { host: name }, retryAfterMs: 1_000 });
-}
-
-function goneFailure(call: CallContext): Failure {
-  const left = call.timeLeftMs();
-  return left !== undefined && left <= 0
-    ? new Failure("DEADLINE_EXCEEDED", "the call's deadline has passed")
-    : new Failure("CANCELLED", "the caller has gone");
 }
 
 function dependencyFields({ manifests, environment, keepPaths }: DependencyWish) {

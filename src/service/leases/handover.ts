@@ -89,7 +89,8 @@ export class Handover {
   /** Invariant 2. Refs that could not be brought up to date are its holder's to fetch. */
   async #bring(repository: Repository, { path, key }: Granted, timings: Timing[]): Promise<Prepared> {
     const { git, places, log } = this.#deps;
-    const refresh = git.refreshWorkspace({ mirror: places.mirror(repository), path });
+    const { objectStorage } = repository;
+    const refresh = git.refreshWorkspace({ mirror: places.mirror(repository), path, objectStorage });
     const state = await timed(timings, "refresh", () =>
       refresh.catch((error: unknown) => {
         log.warn({ err: error, workspace: key.workspaceId }, "the refs of a parked workspace stay old");
@@ -117,7 +118,7 @@ export function refusalOf(outcome: GrantOutcome, binding: string): Failure | und
   }
 }
 
-function bindingInUse(binding: string): Failure {
+export function bindingInUse(binding: string): Failure {
   const message = "another lease has the workspace of this binding, or what it held is being salvaged";
   return new Failure("BINDING_IN_USE", message, { metadata: { binding }, retryAfterMs: 1_000 });
 }

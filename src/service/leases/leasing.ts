@@ -13,7 +13,7 @@ import { type TokenSecret, verifyToken } from "../../domain/lease-token.js";
 import type { Workspace, WorkspaceResult } from "../../domain/workspace.js";
 import type { LeaseStore, ReclaimSelector, ResetSelector, WorkspacePool } from "../../ports/lease-store.js";
 import type { RepositoryStore } from "../../ports/repository-store.js";
-import type { SalvageStore } from "../../ports/salvage-store.js";
+import type { SalvageStore, WorkFate } from "../../ports/salvage-store.js";
 import type { Wake } from "../../ports/wake.js";
 import type { Dependencies } from "../cleaning/dependencies.js";
 import type { Keeper } from "../cleaning/keeper.js";
@@ -49,6 +49,11 @@ export interface LeasingDependencies {
   readonly secret: TokenSecret;
   readonly ttl: AcquiringDependencies["ttl"];
 }
+
+/** An answer takes its time on its way. */
+const beforeDeadlineMs = 250;
+/** A timer's limit. */
+const mostWaitMs = 2 ** 31 - 1;
 
 export class Leasing implements Workspaces {
   readonly #deps: LeasingDependencies;
@@ -91,14 +96,19 @@ export class Leasing implements Workspaces {
     if (ended.kind === "already" && !wasReleased) throw leaseLost(ended.reason, input.leaseId);
     if (ended.kind === "ended") this.#workIsDue();
     const alreadyReleased = ended.kind === "already";
+    if (ended.passedOn) {
+      const fate = await salvages.fateOf(key);
+      // what is not saved of it was parked, and has gone back to its binding
+      const known: WorkFate = fate.kind === "pending" ? { kind: "none" } : fate;
+      return { workspace: nobodys(ended.workspace), alreadyReleased, fate: known };
+    }
+    const left = ended.workspace;
     // its work stays where it is
-    if (ended.workspace.state === "PARKED") {
-      return { workspace: ended.workspace, alreadyReleased, fate: { kind: "none" } };
-    }
+    if (left.state === "PARKED") return { workspace: left, alreadyReleased, fate: { kind: "none" } };
     if (!input.waitForClean && !alreadyReleased) {
-      return { workspace: ended.workspace, alreadyReleased, fate: { kind: "pending" } };
+      return { workspace: left, alreadyReleased, fate: { kind: "pending" } };
     }
-    const workspace = input.waitForClean ? await this.#whenClean(ended.workspace, call) : ended.workspace;
+    const workspace = input.waitForClean ? await this.#whenClean(left, call) : left;
     return { workspace, alreadyReleased, fate: await salvages.fateOf(key) };
   }
 
@@ -115,10 +125,13 @@ export class Leasing implements Workspaces {
   }
 
   async get(workspaceId: string, call: CallContext): Promise<Workspace> {
-    const workspace = await this.#deps.pool.get(workspaceId);
+    const { pool } = this.#deps;
     const caller = limitedTo(call.caller);
-    const hidden = caller !== undefined && workspace?.lease?.caller !== caller;
-    if (!workspace || hidden) throw workspaceNotFound(workspaceId);
+    const workspace =
+      caller === undefined
+        ? await pool.get(workspaceId)
+        : (await pool.list({ workspaceId, caller }, "", 1)).workspaces[0];
+    if (!workspace) throw workspaceNotFound(workspaceId);
     return workspace;
   }
 
@@ -161,7 +174,9 @@ export class Leasing implements Workspaces {
     const key = verifyToken(token, id, this.#deps.secret);
     if (!key) throw new Failure("TOKEN_INVALID", "the lease token is not one of this lease");
     const caller = limitedTo(call.caller);
-    if (caller !== undefined && (await this.#deps.leases.find(key))?.caller !== caller) {
+    const lease = caller === undefined ? undefined : await this.#deps.leases.find(key);
+    // one that was forgotten since is lost, whoever asks
+    if (lease && lease.caller !== caller) {
       throw new Failure("TOKEN_INVALID", "the lease token is not one of this caller's leases");
     }
     return key;
@@ -169,17 +184,20 @@ export class Leasing implements Workspaces {
 
   /**
    * Waits until the cleaning that this release began has come to something: every transition raises the version, so what
-   * later holders do with the workspace is not waited for, and their leases are not told.
+   * later holders do with the workspace is not waited for, nor told. Not longer than can be answered before the call's deadline.
    */
   async #whenClean(workspace: Workspace, call: CallContext): Promise<Workspace> {
+    const left = call.timeLeftMs();
+    const wait = left === undefined ? mostWaitMs : Math.max(Math.floor(left) - beforeDeadlineMs, 0);
+    const enough = AbortSignal.any([call.signal, AbortSignal.timeout(Math.min(wait, mostWaitMs))]);
     let now = workspace;
     const isBeingCleaned = () => now.state === "CLEANING" && now.version === workspace.version && !now.problem;
-    while (isBeingCleaned() && !call.signal.aborted) {
-      await workspaceChange(this.#deps, workspace.id, call.signal);
+    while (isBeingCleaned() && !enough.aborted) {
+      await workspaceChange(this.#deps, workspace.id, enough);
       now = (await this.#deps.pool.get(workspace.id)) ?? now;
     }
-    const { lease: _ofAnother, ...rest } = now;
-    return rest;
+    // after the cleaning's own end
+    return now.version > workspace.version + 1n ? nobodys(now) : now;
   }
 
   /** With what is known already: salvaging goes on behind. */
@@ -196,6 +214,11 @@ export class Leasing implements Workspaces {
   async #repositoryExists(name: string): Promise<void> {
     if (!(await this.#deps.repositories.byName(name))) throw repositoryNotFound(name);
   }
+}
+
+/** Without what is another's, or will be. */
+function nobodys({ lease: _lease, fingerprint: _fingerprint, ...workspace }: Workspace): Workspace {
+  return { ...workspace, path: "", binding: "", fence: 0n, commit: "", head: "", problem: "" };
 }
 
 function workspaceNotFound(id: string): Failure {

@@ -12,6 +12,7 @@ export type Settled = Exclude<TicketOutcome, { kind: "pending" }>;
 class Row {
   seats = 0;
   served = false;
+  readonly readings = new Set<Promise<unknown>>();
   readonly #listeners = new Set<(outcome: Settled) => void>();
   outcome: Settled | undefined;
 
@@ -33,6 +34,10 @@ export interface Seat {
   onOutcome(listener: (outcome: Settled) => void): () => void;
   /** Whether nobody else here waits for the ticket. */
   readonly alone: boolean;
+  /** Passes on what reads the ticket for this seat: `readings` knows of it until it has ended. */
+  during<T>(reading: Promise<T>): Promise<T>;
+  /** Resolves when nothing reads the ticket any more for whoever sits or sat beside this seat. */
+  readings(): Promise<unknown>;
   /** Gives the seat up; true if it was the ticket's last one here and none was served. Once only. */
   leave(): boolean;
   /** Gives the seat up after its answer was written. */
@@ -60,6 +65,13 @@ export class Seats {
         return row.seats === 1;
       },
       onOutcome: (listener) => row.listen(listener),
+      during: (reading) => {
+        row.readings.add(reading);
+        const end = () => row.readings.delete(reading);
+        reading.then(end, end);
+        return reading;
+      },
+      readings: () => Promise.allSettled(row.readings),
       leave,
       served: () => {
         row.served = true;
@@ -73,7 +85,8 @@ export class Seats {
     this.#rows.get(ticketId)?.settle(outcome);
   }
 
-  get tickets(): readonly bigint[] {
-    return [...this.#rows.keys()];
+  /** Whether somebody here waits for the ticket, or is being answered. */
+  has(ticketId: bigint): boolean {
+    return this.#rows.has(ticketId);
   }
 }

@@ -2,7 +2,8 @@
  * Owns when the owned host's mirrors are made and fetched.
  *
  * Invariants:
- * 1. At most one call upstream per repository runs at a time, and at most one more waits for it.
+ * 1. At most one call upstream per repository runs at a time, and at most one more waits for it; whatever refs its callers
+ *    want come with that one.
  * 2. A caller shares a fetch only if that fetch had not begun to ask the upstream when the caller came.
  * 3. What a revision named is remembered by the version of the refs that it was read at, which every fetch that changes
  *    them raises, whichever server made it.
@@ -38,6 +39,8 @@ interface Lane {
   queued?: Promise<Mirror> | undefined;
   /** How many have come to the queued one. */
   joined?: number;
+  /** What they want besides branches and tags: refs of pull and merge requests. */
+  wanted?: Set<string> | undefined;
 }
 
 /** A fetch that others wait for, after one that they came too late for, waits until nobody has come for so long: callers of one moment come one by one. */
@@ -74,15 +77,21 @@ export class Mirrors {
     this.#deps = deps;
   }
 
-  /** Asks the upstream, sharing the question with others as invariant 2 allows; makes the mirror if there is none. */
-  fetch(repository: Repository): Promise<Mirror> {
+  /**
+   * Asks the upstream, sharing the question with others as invariant 2 allows; makes the mirror if there is none.
+   * `ref`: comes as well, if the upstream has it.
+   */
+  fetch(repository: Repository, ref?: string): Promise<Mirror> {
     const lane = this.#lanes.get(repository.id) ?? {};
     this.#lanes.set(repository.id, lane);
     lane.joined = (lane.joined ?? 0) + 1;
+    if (ref !== undefined) lane.wanted = (lane.wanted ?? new Set()).add(ref);
     if (lane.queued) return lane.queued;
     const before = lane.running?.catch(() => {}).then(() => gathered(lane)) ?? Promise.resolve();
     lane.queued = before.then(() => {
-      lane.running = this.#bringUp(repository).finally(() => {
+      const wanted = [...(lane.wanted ?? [])];
+      lane.wanted = undefined;
+      lane.running = this.#bringUp(repository, wanted).finally(() => {
         lane.running = undefined;
       });
       lane.queued = undefined;
@@ -111,8 +120,7 @@ export class Mirrors {
   async resolve(repository: Repository, revision: string, maxStalenessMs: number): Promise<Wanted> {
     const known = await this.known(repository, revision, maxStalenessMs);
     if (known) return known;
-    const fetched = await this.fetch(repository);
-    const mirror = requestRef.test(revision) ? await this.#fetchRequestRef(repository, revision) : fetched;
+    const mirror = await this.fetch(repository, requestRef.test(revision) ? revision : undefined);
     return { mirror, resolved: await this.find(repository, mirror, revision) };
   }
 
@@ -172,27 +180,16 @@ export class Mirrors {
     return refs !== undefined;
   }
 
-  async #fetchRequestRef(repository: Repository, ref: string): Promise<Mirror> {
-    const { git, places, limits } = this.#deps;
-    const credential = await this.#deps.credentials.forUrl(repository.url, repository.credential);
-    const refs = await git.fetchMirror({
-      path: places.mirror(repository),
-      url: repository.url,
-      extraRefs: [ref],
-      deadlineMs: limits.fetchMs,
-      ...(credential ? { credential } : {}),
-    });
-    return this.#store(repository, refs, 0);
-  }
-
-  async #bringUp(repository: Repository): Promise<Mirror> {
+  async #bringUp(repository: Repository, wanted: readonly string[]): Promise<Mirror> {
     const { repositories, log, wake } = this.#deps;
     const known = await repositories.mirror(repository.id);
     const isUsable = known?.state === "READY" && !this.#damaged.has(repository.id);
     const exists = isUsable && (await this.#isWhole(repository));
     const start = performance.now();
     try {
-      const refs = exists ? await this.#refresh(repository) : await this.#make(repository);
+      const made = exists ? undefined : await this.#make(repository);
+      // a clone has branches and tags only
+      const refs = made && wanted.length === 0 ? made : await this.#refresh(repository, wanted);
       const mirror = await this.#store(repository, refs, performance.now() - start);
       log.info(
         { repository: repository.name, made: !exists, ms: Math.round(performance.now() - start) },
@@ -220,7 +217,7 @@ export class Mirrors {
     }
   }
 
-  async #refresh(repository: Repository): Promise<MirrorRefs> {
+  async #refresh(repository: Repository, extraRefs: readonly string[]): Promise<MirrorRefs> {
     const { git, places, limits } = this.#deps;
     const credential = await this.#deps.credentials.forUrl(repository.url, repository.credential);
     const path = places.mirror(repository);
@@ -228,7 +225,7 @@ export class Mirrors {
       return await git.fetchMirror({
         path,
         url: repository.url,
-        extraRefs: [],
+        extraRefs,
         deadlineMs: limits.fetchMs,
         ...(credential ? { credential } : {}),
       });

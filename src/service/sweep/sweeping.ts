@@ -19,7 +19,7 @@ import type { SweepCandidate, SweepLimits, SweepStore } from "../../ports/sweep-
 import type { Wake } from "../../ports/wake.js";
 import type { CallContext } from "../call.js";
 import type { Keeper } from "../cleaning/keeper.js";
-import { drainingFailure } from "../leases/acquiring.js";
+import { drainingFailure } from "../leases/attending.js";
 import { SweepTally } from "./sweep-tally.js";
 import type { Tidying } from "./tidying.js";
 

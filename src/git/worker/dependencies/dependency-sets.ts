@@ -131,8 +131,9 @@ export function dropSet(directory: string, bin: TrashBin): void {
 export function openCache(owner: DependencyOwner): string {
   const directory = cacheDirectory(owner);
   makePassable(dirname(directory));
-  const isNew = mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined;
-  if (isNew) giveToHolder(directory);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  // also one that is there: a kill may have come before it was given
+  giveToHolder(directory);
   const now = new Date();
   utimesSync(directory, now, now);
   return directory;

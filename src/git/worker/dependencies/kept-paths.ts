@@ -5,7 +5,8 @@
  * 1. Only what the commit ignores and does not track is moved, and only below real directories. Where one of the paths
  *    may not be moved, none is.
  * 2. Every move is one rename, whatever is below.
- * 3. Out: the files first, the state last. In: whoever has renamed the set has it; what is left of it goes to the trash.
+ * 3. What is made in a workspace is made with the holders' rights.
+ * 4. Out: the files first, the state last. In: whoever has renamed the set has it; what is left of it goes to the trash.
  */
 import {
   closeSync,
@@ -26,7 +27,7 @@ import type {
   PlaceDependenciesRequest,
 } from "../../../ports/dependency-files.js";
 import { toBytePath, toText } from "../files/byte-path.js";
-import { giveToHolder } from "../files/holder.js";
+import { asHolder } from "../files/holder.js";
 import { Inside } from "../files/inside.js";
 import { findWorkspace, isDirectory, isThere } from "../files/place.js";
 import { TrashBin } from "../files/trash.js";
@@ -189,14 +190,15 @@ function isFree(root: string, path: string): boolean {
 }
 
 function moveIn(from: string, root: string, path: string): void {
-  let above = root;
-  for (const name of path.split("/").slice(0, -1)) {
-    above += `/${name}`;
-    // one by one: a workspace that is gone is not made anew
-    if (isThere(above)) continue;
-    mkdirSync(above);
-    giveToHolder(above);
-  }
+  // with the holders' rights: one of their processes may put a symlink there at any moment
+  asHolder(() => {
+    let above = root;
+    for (const name of path.split("/").slice(0, -1)) {
+      above += `/${name}`;
+      // one by one: a workspace that is gone is not made anew; what is no directory is refused
+      if (!isDirectory(above)) mkdirSync(above);
+    }
+  });
   const isMoved = inDirectoryOf(root, path, (place) => renameSync(from, place));
   if (!isMoved) throw new Error(`${path} is not below real directories`);
 }

@@ -4,6 +4,7 @@
  * Invariants:
  * 1. In a commit, only the mirror's objects are read.
  * 2. A workspace is data: no symlink is followed, and what the commit's rules ignore is not a manifest.
+ * 3. Of a workspace, one file is in memory at a time, and all that is read is bounded.
  */
 import { randomBytes } from "node:crypto";
 import { homedir } from "node:os";
@@ -26,8 +27,9 @@ import { type Candidate, findConverted } from "../workspace/conversion.js";
 
 /** Entries of a workspace that are looked at. */
 const mostEntries = 1_000_000;
-/** Bytes of a manifest. */
+/** Bytes of a manifest, and of all in a workspace. */
 const mostBytes = 64 * 1024 * 1024;
+const mostBytesInAll = 512 * 1024 * 1024;
 
 /** A commit's files and what they ignore. Close it. */
 export class CommitFiles {
@@ -91,9 +93,10 @@ export async function manifestsIn(
   { patterns, platform, environment }: FingerprintRequest,
 ): Promise<Found | undefined> {
   const paths = new ManifestWalk(inside, commit, manifestSelector(patterns.map(toBytePath))).walk();
-  if (!paths) return undefined;
+  if (!paths || paths.length > mostManifests) return undefined;
   const manifests = new Map<string, Manifest>();
-  const differing: Candidate[] = [];
+  const differing: string[] = [];
+  let left = mostBytesInAll;
   for (const path of paths) {
     const stat = inside.stat(path);
     const target = stat?.isSymbolicLink() ? inside.readLink(path) : undefined;
@@ -101,18 +104,19 @@ export async function manifestsIn(
       manifests.set(path, { path, kind: "link", blob: objectId("blob", target) });
       continue;
     }
-    const bytes = contentOf(inside, path);
+    const bytes = contentOf(inside, path, Math.min(mostBytes, left));
     if (!bytes) return undefined;
+    left -= bytes.length;
     const blob = objectId("blob", bytes);
     manifests.set(path, { path, kind: "file", blob });
-    if (blob !== commit.files.entry(path)?.id) differing.push({ path, bytes });
+    if (blob !== commit.files.entry(path)?.id) differing.push(path);
   }
   // what a checkout writes with other line ends is the commit's nevertheless
   const converted =
     differing.length === 0
       ? new Set<string>()
       : await findConverted(
-          differing,
+          readAll(inside, differing),
           commit.files,
           commit.readBlob,
           join(homedir(), `manifests-${randomBytes(6).toString("hex")}`),
@@ -129,7 +133,16 @@ function manifestAt(files: BaseFiles, path: string): Manifest | undefined {
   return { path, kind: entry.mode === entryMode.link ? "link" : "file", blob: entry.id };
 }
 
-function contentOf(inside: Inside, path: string): Buffer | undefined {
+/** One at a time: all of them may be more than memory holds. */
+function* readAll(inside: Inside, paths: readonly string[]): Generator<Candidate> {
+  for (const path of paths) {
+    const bytes = contentOf(inside, path, mostBytes);
+    if (bytes) yield { path, bytes };
+  }
+}
+
+/** Undefined if there is none, or it is too large. */
+function contentOf(inside: Inside, path: string, mostBytes: number): Buffer | undefined {
   try {
     return inside.read(path, mostBytes)?.bytes;
   } catch (error) {

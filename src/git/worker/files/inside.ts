@@ -68,6 +68,17 @@ export class Inside {
     }
   }
 
+  /** The first bytes of a file, `length` at most; undefined if there is none. */
+  readStart(relative: string, length: number): Buffer | undefined {
+    const opened = this.open(relative);
+    if (!opened) return undefined;
+    try {
+      return readAt(opened.file, 0, length);
+    } finally {
+      closeSync(opened.file);
+    }
+  }
+
   /** Where a symlink points; undefined if there is none. */
   readLink(relative: string): Buffer | undefined {
     const slash = relative.lastIndexOf("/");

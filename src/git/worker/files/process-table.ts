@@ -74,6 +74,16 @@ export function processIds(): number[] {
   }
 }
 
+/** Also one that has ended and was not waited for yet. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
 export function placeOf(pid: number): string {
   return `${proc}/${pid}`;
 }

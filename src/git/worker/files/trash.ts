@@ -218,11 +218,12 @@ class Removal {
   }
 
   private moveUp(file: number, path: string): void {
-    this.moved += 1;
-    const place = `${this.rootPath}/deep-${process.pid}-${Date.now().toString(36)}-${this.moved}`;
+    const place = `${this.rootPath}/deep-${process.pid}-${Date.now().toString(36)}-${this.moved + 1}`;
     this.attempt(file, () => {
       closeSync(openDirectory(toFsPath(path)));
       renameSync(toFsPath(path), toFsPath(place));
+      // only what has moved is looked at again: what refuses to would be for ever
+      this.moved += 1;
     });
   }
 

@@ -44,8 +44,11 @@ export function findStaged(index: IndexFile, base: BaseFiles): Staged {
     const stage = index.stage(position);
     const kind = mode & fileKind.mask;
     if (kind === entryMode.tree) {
-      // A whole directory of a sparse index; it is the commit's, or else its tree is saved as it is.
-      covered.push(path);
+      // A whole directory of a sparse index: its tree is the commit's, or else it is saved as it is.
+      const directory = path.replace(/\/$/, "");
+      covered.push(`${directory}/`);
+      if (!isPossible(directory)) impossible = true;
+      else if (base.treeAt(directory) !== id) edits.set(directory, { mode: entryMode.tree, id });
       continue;
     }
     seen.add(path);

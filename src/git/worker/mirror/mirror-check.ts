@@ -6,7 +6,10 @@
 import { closeSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
 import type { MirrorRefs } from "../../../ports/git-engine.js";
+import { isHostFault } from "../files/fault.js";
 import { bytesOf, type Odb, objectType, type Repository, readObject, withRepository } from "../nodegit.js";
+import { packDirectory } from "./mirror-packs.js";
+import { recordedLook } from "./mirror-record.js";
 import { describeRefs, isObjectId, isRefName, type Ref, readRefs } from "./refs.js";
 
 /** Bytes of the trailing checksums of a pack and of its index. */
@@ -18,7 +21,7 @@ export async function inspectMirror(path: string): Promise<MirrorRefs | undefine
   try {
     const table = readRefs(path);
     if (!isObjectId(table.head) && !isRefName(table.head)) return undefined;
-    checkPacks(join(path, "objects", "pack"));
+    checkPacks(path);
     await withRepository(path, (repository) =>
       checkTips(
         repository,
@@ -26,7 +29,9 @@ export async function inspectMirror(path: string): Promise<MirrorRefs | undefine
       ),
     );
     return describeRefs(table);
-  } catch {
+  } catch (error) {
+    // this host's fault, perhaps for a moment: the mirror is not doubted for it
+    if (isHostFault(error)) throw error;
     return undefined;
   }
 }
@@ -62,8 +67,12 @@ export async function peelId(odb: Odb, id: string): Promise<{ readonly id: strin
   return { id: at, type: objectType.tag };
 }
 
-/** Fails if a pack lacks its index, or does not end with the checksum that its index names: it is truncated then. */
-function checkPacks(directory: string): void {
+/**
+ * Fails if a pack lacks its index, or does not end with the checksum that its index names: it is truncated then. One that is not
+ * in the mirror's record counts for nobody: whoever brought it, or took it away, was killed in the midst of it.
+ */
+function checkPacks(mirror: string): void {
+  const directory = packDirectory(mirror);
   const names = readdirSync(directory);
   for (const name of names.filter((candidate) => candidate.endsWith(".idx"))) {
     const index = tail(join(directory, name), 2 * checksumBytes);
@@ -71,7 +80,8 @@ function checkPacks(directory: string): void {
     if (!index.subarray(0, checksumBytes).equals(pack)) throw new Error(`${name} does not fit its pack`);
   }
   for (const name of names.filter((candidate) => candidate.endsWith(".pack"))) {
-    if (!names.includes(name.replace(/pack$/, "idx"))) throw new Error(`${name} has no index`);
+    const isAlone = !names.includes(name.replace(/pack$/, "idx"));
+    if (isAlone && recordedLook(mirror, `pack/${name}`)) throw new Error(`${name} has no index`);
   }
 }
 

@@ -6,20 +6,26 @@
  * 1. What was recorded of a file stays as it was first recorded: a later fetch adds files and vouches for no old one.
  * 2. A file whose time alone differs is read as a whole before it is believed: git itself touches packs when it finds
  *    in them what it was about to write ("freshening"), so that a time proves nothing either way.
- * 3. The record is replaced whole. A mirror without one is not doubted; its next fetch makes one.
+ * 3. The record is replaced whole, and only by who has the mirror's turn (a fetch, a swap of packs). A mirror without one
+ *    is not doubted; its next fetch makes one.
  * 4. Packs that were merged into another one are remembered: workspaces that were made before have them still.
+ * 5. Who only looks writes nothing into the record: that a file's time alone differs is noted apart, in a file that may be
+ *    lost at any moment and vouches for nothing but having been read.
  *
  * Change times say nothing here: every link that is made changes them.
  */
 import { lstatSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { recordName } from "../../mirror-marker.js";
+import { isHostFault } from "../files/fault.js";
 import { checksumOf, isSound } from "../objects/object-checksum.js";
 
 /** Size in bytes, time of modification in ms, permissions, the checksum that a pack ends with. */
 type Look = readonly [size: number, modifiedMs: number, mode: number, checksum: string];
 type Looks = Readonly<Record<string, Look>>;
 
+/** Beside the record: files whose time alone differs, as they were when they were read. */
+const touchedName = "leasehold-touched.json";
 /** How many packs that are no longer there are remembered. */
 const mostFormer = 500;
 
@@ -50,6 +56,12 @@ export function recordedLook(mirror: string, name: string): Look | undefined {
   return readRecord(mirror)?.files[name];
 }
 
+/** Names of the packs that are recorded, also of those that were merged into others. */
+export function everyPack(mirror: string): ReadonlySet<string> {
+  const { files = {}, former = {} } = readRecord(mirror) ?? {};
+  return new Set([...Object.keys(files), ...Object.keys(former)]);
+}
+
 /** From now on `added` stand for `replaced`, which are about to go. */
 export function recordMerge(mirror: string, added: readonly string[], replaced: readonly string[]): void {
   const record = readRecord(mirror);
@@ -75,22 +87,24 @@ export function wasObject(mirror: string, name: string, path: string): boolean {
   return stat.size === was[0] && (stat.mode & 0o7777) === was[2] && checksumOf(path) === was[3];
 }
 
-/** Names of files below `objects` that are not as they came. `deep`: all are read, whatever their times. */
-export function damagedObjects(mirror: string, deep = false): string[] {
-  const { files: record, former = {} } = readRecord(mirror) ?? {};
+/** Names of files below `objects` that are not as they came. */
+export function damagedObjects(mirror: string): string[] {
+  const record = readRecord(mirror)?.files;
   if (!record) return [];
   const damaged: string[] = [];
+  const known = readTouched(mirror);
   const touched: Record<string, Look> = {};
   for (const [name, was] of Object.entries(record)) {
     const now = lookAt(mirror, name);
-    const isSame = now?.join() === was.join();
-    if (isSame && !deep) continue;
+    if (now?.join() === was.join()) continue;
     const [size, , mode, checksum] = now ?? [];
     const isAsItCame = size === was[0] && mode === was[2] && checksum === was[3];
-    if (!now || !isAsItCame || !isSound(join(mirror, "objects"), name)) damaged.push(name);
-    else if (!isSame) touched[name] = now;
+    const wasRead = now?.join() === known[name]?.join();
+    if (now && isAsItCame && (wasRead || isSound(join(mirror, "objects"), name))) touched[name] = now;
+    else damaged.push(name);
   }
-  if (Object.keys(touched).length > 0) writeRecord(mirror, { files: { ...record, ...touched }, former });
+  const isNews = Object.entries(touched).some(([name, look]) => known[name]?.join() !== look.join());
+  if (isNews) replace(join(mirror, touchedName), { version: 1, files: touched });
   return damaged;
 }
 
@@ -103,21 +117,34 @@ function lookAt(mirror: string, name: string): Look | undefined {
 }
 
 function readRecord(mirror: string): MirrorRecord | undefined {
+  const { files, former } = read<MirrorRecord>(join(mirror, recordName));
+  return files && { files, former: former ?? {} };
+}
+
+function readTouched(mirror: string): Looks {
+  return read<Pick<MirrorRecord, "files">>(join(mirror, touchedName)).files ?? {};
+}
+
+/** Nothing where there is none, or none that we could have written. A fault of this host's is none of these. */
+function read<T extends object>(path: string): Partial<T> {
   try {
-    const { version, files, former } = JSON.parse(readFileSync(join(mirror, recordName), "utf8")) as {
-      version?: number;
-    } & Partial<MirrorRecord>;
-    return version === 1 && files ? { files, former: former ?? {} } : undefined;
-  } catch {
-    return undefined;
+    const found = JSON.parse(readFileSync(path, "utf8")) as { version?: number } & Partial<T>;
+    return found.version === 1 ? found : {};
+  } catch (error) {
+    if (isHostFault(error)) throw error;
+    return {};
   }
 }
 
-/** By a name of this process: several may find the same at once. */
 function writeRecord(mirror: string, record: MirrorRecord): void {
-  const path = join(mirror, recordName);
-  writeFileSync(`${path}.${process.pid}`, `${JSON.stringify({ version: 1, ...record })}\n`);
-  renameSync(`${path}.${process.pid}`, path);
+  replace(join(mirror, recordName), { version: 1, ...record });
+}
+
+/** By a name of this process: several may look at once. */
+function replace(path: string, content: object): void {
+  const made = `${path}.${process.pid}`;
+  writeFileSync(made, `${JSON.stringify(content)}\n`);
+  renameSync(made, path);
 }
 
 function objectNames(objects: string): string[] {

@@ -25,6 +25,7 @@ import type { CloneMirrorJob, FetchMirrorJob } from "../../protocol.js";
 import { syncDirectory } from "../files/replace-file.js";
 import { removeTree } from "../files/trash.js";
 import { enableFsync, findObject, git, objectType, type Repository, withRepository } from "../nodegit.js";
+import { noteFormer } from "./former-tips.js";
 import { checkTips, peel } from "./mirror-check.js";
 import { packDirectory } from "./mirror-packs.js";
 import { recordObjects } from "./mirror-record.js";
@@ -151,9 +152,29 @@ async function update(
     changed.map(([, id]) => id),
   );
   const table = { head, refs };
+  noteFormer(directory, await left(repository, before.refs, refs));
   writeMirrorRefs(directory, table);
   syncDirectory(directory);
   return table;
+}
+
+/** What `before` named and `after` may not lead to: references that are gone, and those that were moved elsewhere than forwards. */
+async function left(
+  repository: Repository,
+  before: ReadonlyMap<string, Ref>,
+  after: ReadonlyMap<string, Ref>,
+): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const [name, { id, peeled = id }] of before) {
+    const now = after.get(name);
+    if (now?.id === id) continue;
+    const next = now && git.Oid.fromString(now.peeled ?? now.id);
+    // what is no commit leads nowhere, and is told so by an error
+    const isForwards =
+      next && (await git.Graph.reachableFromAny(repository, git.Oid.fromString(peeled), [next]).catch(() => false));
+    if (!isForwards) found.push(id);
+  }
+  return found;
 }
 
 function isFollowed(name: string): boolean {

@@ -3,10 +3,11 @@
  * all of them.
  *
  * libgit2 does it, which makes such a pack for whoever fetches from a repository on this host. What is fetched from is a view of
- * the mirror that has its references, and one for each commit that is kept.
+ * the mirror that has its references, and one for each object that is kept.
  *
  * Invariants:
- * 1. What a reference or a kept commit reaches is in the pack: it was counted before, and the pack has as many objects.
+ * 1. What a reference reaches, or did fourteen days ago, or a commit that is kept, is in the pack: it was counted before, and the
+ *    pack has as many objects.
  * 2. Here nothing changes that anybody reads; pack-swap.ts puts the new pack in its place.
  * 3. A mirror is looked at when its references have changed since, and a day has passed or it has grown by half. It is made anew
  *    where a fifth of its objects is not needed, or it has grown by half; the pack is used where that saves a tenth.
@@ -19,7 +20,8 @@ import { lowerPriority } from "../files/low-priority.js";
 import { replaceFile } from "../files/replace-file.js";
 import { removeTree } from "../files/trash.js";
 import { enableFsync, findObject, git, objectType, withRepository } from "../nodegit.js";
-import { countObjects, type Pack, packsOf, placeOf } from "./mirror-packs.js";
+import { formerTips } from "./former-tips.js";
+import { countDistinct, countObjects, type Pack, packsOf, placeOf } from "./mirror-packs.js";
 import { damagedObjects } from "./mirror-record.js";
 import { makeView, takePacks } from "./mirror-view.js";
 import { refsDigest } from "./pack-swap.js";
@@ -38,7 +40,8 @@ const kept = "refs/leasehold/kept/";
 
 /** What was seen when it was looked at last. */
 interface State {
-  readonly refs: string;
+  /** Its references, and what they named before. */
+  readonly seen: string;
   /** Its size when it was made anew last, or was seen first. */
   readonly bytes: number;
 }
@@ -48,25 +51,27 @@ export async function rewritePacks(request: MaintainMirrorRequest): Promise<Made
   const { path: mirror, keep, roomBytes } = request;
   const table = readRefs(mirror);
   const refs = refsDigest(table);
+  const former = formerTips(mirror);
+  const seen = [refs, ...former].join(" ");
   const packs = packsOf(mirror);
   const bytes = packs.reduce((sum, pack) => sum + pack.bytes, 0);
   if (bytes < fewBytes || bytes > Math.min(mostBytes, roomBytes)) return undefined;
   const before = readState(mirror);
   const hasGrown = before !== undefined && bytes >= growth * before.bytes;
-  if (before?.refs === refs || (before && !hasGrown && Date.now() - before.timeMs < restMs)) return undefined;
+  if (before?.seen === seen || (before && !hasGrown && Date.now() - before.timeMs < restMs)) return undefined;
   if (damagedObjects(mirror).length > 0) return undefined;
   lowerPriority();
   // also where it is not made anew, or that fails: it would be the same the next time
-  writeState(mirror, { refs, bytes: before?.bytes ?? bytes });
+  writeState(mirror, { seen, bytes: before?.bytes ?? bytes });
   const place = placeOf(mirror);
   removeTree(place);
   mkdirSync(place, { mode: 0o700 });
   try {
-    const view = await viewOf(mirror, place, table, keep);
-    const needed = await countNeeded(view, [...table.refs.values()]);
-    const total = packs.reduce((sum, pack) => sum + countObjects(mirror, pack.name), 0);
+    const view = await viewOf(mirror, place, table, [...keep, ...former]);
+    const needed = await countNeeded(view);
+    const total = countDistinct(mirror, packs);
     const made = hasGrown || needed < total * (1 - tolerated) ? await fetchAll(view, place, needed) : undefined;
-    writeState(mirror, { refs, bytes: made && made.bytes < bytes ? made.bytes : bytes });
+    writeState(mirror, { seen, bytes: made && made.bytes < bytes ? made.bytes : bytes });
     if (!made || made.bytes > bytes * worthwhile) {
       removeTree(place);
       return undefined;
@@ -79,7 +84,7 @@ export async function rewritePacks(request: MaintainMirrorRequest): Promise<Made
   }
 }
 
-/** Of the references, and of the commits in `keep` that are there. Answers its path. */
+/** Of the references, and of the objects in `keep` that are there. Answers its path. */
 async function viewOf(mirror: string, place: string, table: RefTable, keep: readonly string[]): Promise<string> {
   const view = join(place, "view");
   const refs = new Map<string, Ref>(table.refs);
@@ -87,22 +92,22 @@ async function viewOf(mirror: string, place: string, table: RefTable, keep: read
     const odb = await repository.odb();
     for (const [at, id] of [...new Set(keep)].entries()) {
       // what a workspace was made of long ago may have gone with a mirror before this one
-      if ((await findObject(odb, id))?.type() === objectType.commit) refs.set(`${kept}${at}`, { id });
+      if (await findObject(odb, id)) refs.set(`${kept}${at}`, { id });
     }
   });
   await makeView(view, mirror, refs);
   return view;
 }
 
-/** `refs`: those that may name something else than a commit. */
-async function countNeeded(view: string, refs: readonly Ref[]): Promise<number> {
+async function countNeeded(view: string): Promise<number> {
   return withRepository(view, async (repository) => {
     const builder = await git.Packbuilder.create(repository);
     const odb = await repository.odb();
     const walk = git.Revwalk.create(repository);
     walk.pushGlob("refs/*");
     await builder.insertWalk(walk);
-    for (const { id } of refs) {
+    // tags, and references to something else than a commit
+    for (const { id } of readRefs(view).refs.values()) {
       const isCommit = (await findObject(odb, id))?.type() === objectType.commit;
       if (!isCommit) await builder.insertRecur(git.Oid.fromString(id), "");
     }
@@ -134,9 +139,9 @@ async function fetchAll(view: string, place: string, needed: number): Promise<Pa
 function readState(mirror: string): (State & { readonly timeMs: number }) | undefined {
   const path = join(mirror, stateName);
   try {
-    const { refs, bytes } = JSON.parse(readFileSync(path, "utf8")) as Partial<State>;
-    if (typeof refs !== "string" || typeof bytes !== "number") return undefined;
-    return { refs, bytes, timeMs: statSync(path).mtimeMs };
+    const { seen, bytes } = JSON.parse(readFileSync(path, "utf8")) as Partial<State>;
+    if (typeof seen !== "string" || typeof bytes !== "number") return undefined;
+    return { seen, bytes, timeMs: statSync(path).mtimeMs };
   } catch {
     return undefined;
   }

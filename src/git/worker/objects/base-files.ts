@@ -7,17 +7,21 @@
 
 import type { IndexFile } from "../index/index-file.js";
 import { fileKind } from "../workspace/working-tree.js";
-import type { TreeEntry } from "./git-object.js";
+import { Damaged, entryMode, parseTree, type TreeEntry } from "./git-object.js";
 import { diffTrees, type TreeDiff } from "./tree-diff.js";
 
 export class BaseFiles {
   readonly index: IndexFile;
   readonly diff: TreeDiff;
+  private readonly tree: string | undefined;
+  private readonly read: (id: string) => Buffer;
   private known: Map<string, number> | undefined;
 
   /** `index` is of the tree `indexTree`; the files are those of `tree`. `read` answers a tree's bytes. */
   constructor(index: IndexFile, indexTree: string | undefined, tree: string | undefined, read: (id: string) => Buffer) {
     this.index = index;
+    this.tree = tree;
+    this.read = read;
     this.diff = diffTrees(read, indexTree, tree);
   }
 
@@ -28,6 +32,21 @@ export class BaseFiles {
     if (differing) return differing;
     const position = removed.has(path) ? undefined : this.positions.get(path);
     return position === undefined ? undefined : this.indexed(position);
+  }
+
+  /** The id of the commit's tree at a byte path; undefined if it has no directory there, or one that cannot be read. */
+  treeAt(path: string): string | undefined {
+    let tree = this.tree;
+    try {
+      for (const name of path.split("/")) {
+        const entry = tree === undefined ? undefined : parseTree(this.read(tree)).get(name);
+        tree = entry?.mode === entryMode.tree ? entry.id : undefined;
+      }
+      return tree;
+    } catch (error) {
+      if (error instanceof Damaged) return undefined;
+      throw error;
+    }
   }
 
   /** Of the index, whatever the commit has there. */

@@ -2,11 +2,14 @@
  * Owns whether a file of an objects directory has the bytes that it says it has: a pack and its index by the checksum
  * that each ends with, a loose object by its name.
  *
- * Invariant: only regular files are opened; nothing waits for a pipe.
+ * Invariants:
+ * 1. Only regular files are opened; nothing waits for a pipe.
+ * 2. What this host fails at is not told as damage: it throws.
  */
 import { createHash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
+import { isHostFault } from "../files/fault.js";
 import { Inside } from "../files/inside.js";
 import { ObjectStore } from "./object-store.js";
 
@@ -21,7 +24,8 @@ export function isSound(objects: string, name: string): boolean {
     if (!name.startsWith("pack/")) return isSoundLoose(objects, name.replace("/", ""));
     const isWhole = withFile(path, hasOwnChecksum);
     return isWhole && (name.endsWith(".idx") || checksumOf(path) === namedChecksum(path.replace(/pack$/, "idx")));
-  } catch {
+  } catch (error) {
+    if (isHostFault(error)) throw error;
     return false;
   }
 }
@@ -30,7 +34,8 @@ export function isSound(objects: string, name: string): boolean {
 export function checksumOf(path: string): string {
   try {
     return withFile(path, (file, size) => tail(file, size, checksumBytes).toString("hex"));
-  } catch {
+  } catch (error) {
+    if (isHostFault(error)) throw error;
     return "";
   }
 }

@@ -10,9 +10,9 @@ import { join } from "node:path";
 import { inflateSync, constants as zlib } from "node:zlib";
 import { asServer } from "../files/holder.js";
 import { Inside, TooLarge } from "../files/inside.js";
-import { applyDelta } from "../workspace/delta.js";
+import { applyDelta } from "./delta.js";
 import { Damaged, type GitObject, type ObjectKind, objectId } from "./git-object.js";
-import { Gigantic, inflateExactly, type PackEntry, PackFile } from "./pack-file.js";
+import { costOf, Gigantic, inflateExactly, type PackEntry, PackFile } from "./pack-file.js";
 
 /** Longest chain of deltas that git itself writes or reads. */
 const longestChain = 4095;
@@ -30,8 +30,10 @@ const { POSITIVE_INFINITY } = Number;
 const trusting: StoreLimits = { mostBytes: 2 ** 31, budget: POSITIVE_INFINITY, mostPacks: POSITIVE_INFINITY };
 
 export class ObjectStore {
-  /** Whether something in it could not be looked at. */
+  /** Whether something was asked for that may be where it was not looked. */
   unread = false;
+  /** Whether there are packs that are not looked at. */
+  private skips = false;
   private readonly inside: Inside;
   private readonly directory: string;
   private readonly limits: StoreLimits;
@@ -90,6 +92,7 @@ export class ObjectStore {
         problem = error;
       }
     }
+    if (this.skips) this.unread = true;
     if (problem !== undefined) throw problem;
     return undefined;
   }
@@ -126,7 +129,7 @@ export class ObjectStore {
       const key: string = `${number}:${found}`;
       object = this.bases.get(key);
       if (object) break;
-      const entry: PackEntry = pack.read(found, Math.min(this.limits.mostBytes, this.budget));
+      const entry: PackEntry = pack.read(found, this.mostNow(), this.spend);
       this.spend(entry.bytes.length);
       if (entry.kind !== "delta") {
         object = entry;
@@ -157,10 +160,19 @@ export class ObjectStore {
     }
   }
 
-  private spend(bytes: number): void {
-    this.budget -= bytes;
-    if (this.budget < 0) throw new Damaged("more data than is looked at");
+  /** Bytes of an object that are looked at now. */
+  private mostNow(): number {
+    this.spend(0);
+    return Math.min(this.limits.mostBytes, this.budget);
   }
+
+  /** What is not looked at any more is not damaged: `unread` tells. */
+  private readonly spend = (bytes: number): void => {
+    this.budget -= bytes;
+    if (this.budget >= 0) return;
+    this.unread = true;
+    throw new Damaged("more data than is looked at");
+  };
 
   private loosePath(id: string): string {
     return this.below(`${id.slice(0, 2)}/${id.slice(2)}`);
@@ -179,7 +191,7 @@ export class ObjectStore {
   }
 
   private fromLoose(id: string): GitObject | undefined {
-    const { mostBytes } = this.limits;
+    const mostBytes = this.mostNow();
     let input: Buffer | undefined;
     try {
       const most = mostBytes + (mostBytes >>> 8) + 1024;
@@ -189,11 +201,13 @@ export class ObjectStore {
       throw error;
     }
     if (!input) return undefined;
+    this.spend(input.length);
     const { kind, size, headerLength } = looseHeader(input);
     let bytes: Buffer;
     try {
-      bytes = inflateExactly(input, headerLength + size, Math.min(mostBytes + headerLength, this.budget));
+      bytes = inflateExactly(input, headerLength + size, mostBytes + headerLength);
     } catch (error) {
+      this.spend(costOf(input, size));
       if (error instanceof Gigantic) throw error;
       throw new Damaged("a loose object that cannot be inflated");
     }
@@ -210,12 +224,20 @@ export class ObjectStore {
     const entries = this.inside.list(this.below("pack")) ?? [];
     for (const { name } of entries) {
       if (!name.endsWith(".idx")) continue;
-      const pack =
-        this.packs.length < this.limits.mostPacks ? PackFile.open(this.inside, this.below(`pack/${name}`)) : undefined;
-      if (pack) this.packs.push(pack);
-      else this.unread = true;
+      if (this.packs.length >= this.limits.mostPacks) this.skips = true;
+      else this.add(this.packs, this.below(`pack/${name}`));
     }
     return this.packs;
+  }
+
+  private add(packs: PackFile[], name: string): void {
+    try {
+      const pack = PackFile.open(this.inside, name);
+      if (pack) packs.push(pack);
+    } catch (error) {
+      if (!(error instanceof Damaged)) throw error;
+      this.skips = true;
+    }
   }
 }
 

@@ -23,6 +23,10 @@ const tableAt = headerBytes + fanoutBytes;
 const kinds: readonly (ObjectKind | undefined)[] = [undefined, "commit", "tree", "blob", "tag"];
 /** So few are read at once rather than one by one: a call of the system costs more than their bytes. */
 const idsAtOnce = 256;
+/** Bytes that are tried to be inflated before more is read. */
+const firstInput = 16 * 1024 * 1024;
+/** How many bytes deflate can make of one. */
+const mostInflated = 1032;
 const ofsDelta = 6;
 const refDelta = 7;
 
@@ -52,11 +56,15 @@ export class PackFile {
     this.count = fanout.readUInt32BE(255 * 4);
   }
 
-  /** `name`: byte path of the `.idx`. Undefined if it and its pack are no pair that git would write today. */
+  /**
+   * `name`: byte path of the `.idx`. Undefined if it or its pack is not there. Throws `Damaged` if they are no pair that git
+   * would write today.
+   */
   static open(inside: Inside, name: string): PackFile | undefined {
     const index = inside.open(name);
     const pack = index && inside.open(name.replace(/idx$/, "pack"));
-    if (index && pack) {
+    const isPair = index !== undefined && pack !== undefined;
+    if (isPair) {
       const head = readAt(index.file, 0, tableAt);
       if (head.length === tableAt && head.readUInt32BE(0) === 0xff744f63 && head.readUInt32BE(4) === 2) {
         const opened = new PackFile(index, pack, head.subarray(headerBytes));
@@ -65,6 +73,7 @@ export class PackFile {
     }
     if (index) closeSync(index.file);
     if (pack) closeSync(pack.file);
+    if (isPair) throw new Damaged("an index of a pack that makes no sense");
     return undefined;
   }
 
@@ -78,6 +87,8 @@ export class PackFile {
     const first = Number.parseInt(id.slice(0, 2), 16);
     let low = first === 0 ? 0 : this.fanout.readUInt32BE((first - 1) * 4);
     let high = Math.min(this.fanout.readUInt32BE(first * 4), this.count);
+    // also where the table does not rise
+    if (low >= high) return undefined;
     const wanted = Buffer.from(id, "hex");
     while (high - low > (this.ids ? 0 : idsAtOnce)) {
       const middle = (low + high) >>> 1;
@@ -118,8 +129,8 @@ export class PackFile {
     return long.length === 8 ? Number(long.readBigUInt64BE(0)) : 0;
   }
 
-  /** What is at an offset, inflated. Throws `Damaged` or `Gigantic`. */
-  read(offset: number, mostBytes: number): PackEntry {
+  /** What is at an offset, inflated. Throws `Damaged` or `Gigantic`. `waste` is told of bytes that were looked at in vain. */
+  read(offset: number, mostBytes: number, waste: (bytes: number) => void): PackEntry {
     if (offset < 12 || offset >= this.pack.stat.size - idBytes) throw new Damaged("a pack's index names no entry");
     // Type, size and base take 16 bytes, or 36 where the base is an id.
     const head = readAt(this.pack.file, offset, 48);
@@ -145,7 +156,7 @@ export class PackFile {
       base = head.toString("hex", at, at + idBytes);
       at += idBytes;
     }
-    const bytes = inflate(this.pack.file, offset + at, this.pack.stat.size - idBytes, size, mostBytes);
+    const bytes = inflate(this.pack.file, offset + at, this.pack.stat.size - idBytes, size, mostBytes, waste);
     if (base !== undefined) return { kind: "delta", bytes, base };
     const kind = kinds[type];
     if (kind === undefined) throw new Damaged("an entry of no kind in a pack");
@@ -160,20 +171,33 @@ function byteAt(bytes: Buffer, at: number): number {
 }
 
 /** Inflates what should be `size` bytes, from `begin` on, where the file's data ends at `end`. */
-function inflate(file: number, begin: number, end: number, size: number, mostBytes: number): Buffer {
+function inflate(
+  file: number,
+  begin: number,
+  end: number,
+  size: number,
+  mostBytes: number,
+  waste: (bytes: number) => void,
+): Buffer {
   // What deflate makes of bytes that cannot be compressed; tried first, since the length is told nowhere.
-  let length = Math.min(size + (size >>> 9) + 64, mostBytes * 2);
+  let length = Math.min(size + (size >>> 9) + 64, firstInput, mostBytes * 2);
   for (;;) {
     const input = readAt(file, begin, Math.max(Math.min(length, end - begin), 0));
     try {
       return inflateExactly(input, size, mostBytes);
     } catch (error) {
+      waste(costOf(input, size));
       const isShort = (error as NodeJS.ErrnoException).code === "Z_BUF_ERROR";
       if (!isShort) throw error instanceof Gigantic ? error : new Damaged("data that cannot be inflated");
       if (input.length >= end - begin || length > mostBytes * 2) throw new Damaged("truncated data");
       length *= 4;
     }
   }
+}
+
+/** What it costs at most to find that `input` does not inflate to `size` bytes. */
+export function costOf(input: Buffer, size: number): number {
+  return Math.max(input.length, Math.min(size, input.length * mostInflated));
 }
 
 /** Throws `Damaged` unless `size` bytes come out, and `Gigantic` if it really is more than `mostBytes`. */

@@ -56,8 +56,10 @@ export async function findChanges(
   for (const position of looked) {
     const path = base.index.paths[position] as string;
     const was = base.entry(path);
-    if (was && isSubmodule(was)) continue;
-    if (was) compare(path, was);
+    if (was && isSubmodule(was)) {
+      // a file in a submodule's place is no part of the submodule
+      if (currentEntry(inside, path)) changes.set(path, "changed");
+    } else if (was) compare(path, was);
     else if (!missing.has(position)) walk.offer(path);
   }
   if (removed.size + changed.size > 0) {

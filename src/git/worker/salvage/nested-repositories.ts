@@ -6,7 +6,7 @@
  */
 
 import type { Inside } from "../files/inside.js";
-import { type HolderGit, readHolderGit } from "./holder-git.js";
+import { type GitBudget, type HolderGit, readHolderGit } from "./holder-git.js";
 
 /** Bytes of a `.git` file that make sense. */
 const longestPointer = 16 * 1024;
@@ -27,7 +27,7 @@ export interface NestedRepository {
 }
 
 /** `paths`: byte paths of directories that hold a `.git`. */
-export function findNested(inside: Inside, paths: Iterable<string>): NestedRepository[] {
+export function findNested(inside: Inside, paths: Iterable<string>, budget: GitBudget): NestedRepository[] {
   const claimed = new Set<string>();
   const found: NestedRepository[] = [];
   for (const path of paths) {
@@ -38,17 +38,17 @@ export function findNested(inside: Inside, paths: Iterable<string>): NestedRepos
       continue;
     }
     claimed.add(pointer);
-    found.push(read(inside, path, pointer));
+    found.push(read(inside, path, pointer, budget));
   }
   for (const directory of modules(inside, ".git/modules", deepestModule)) {
-    if (!claimed.has(directory)) found.push(read(inside, directory, directory));
+    if (!claimed.has(directory)) found.push(read(inside, directory, directory, budget));
   }
   return found;
 }
 
-function read(inside: Inside, path: string, directory: string): NestedRepository {
+function read(inside: Inside, path: string, directory: string, budget: GitBudget): NestedRepository {
   const linked = /^(.*)\/worktrees\/[^/]+$/s.exec(directory)?.[1];
-  const git = readHolderGit(inside, directory);
+  const git = readHolderGit(inside, directory, budget);
   const problem = git ? undefined : "its git directory is not there";
   return { path, git, objects: `${linked ?? directory}/objects`, problem };
 }

@@ -10,12 +10,13 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { isDirectory, isThere } from "../files/place.js";
+import { isAlive } from "../files/process-table.js";
 import { replaceFile, syncDirectory } from "../files/replace-file.js";
 import { removeTree } from "../files/trash.js";
 import { formatPacked, isRefName, parsePacked, readRefs } from "../mirror/refs.js";
 import { enableFsync, git } from "../nodegit.js";
+import { transferObjects } from "../objects/object-transfer.js";
 import type { WrittenPack } from "../objects/pack-writer.js";
-import { linkObjects } from "../workspace/git-directory.js";
 
 const namespace = "refs/leasehold/salvage/";
 
@@ -43,15 +44,6 @@ function sweep(salvages: string): void {
   }
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
-
 /** Makes the repository if it is missing, and brings the mirrors' objects into it. */
 export async function prepareRepository(salvages: string, mirrors: readonly string[], staging: string): Promise<void> {
   if (!isThere(salvages)) {
@@ -59,7 +51,7 @@ export async function prepareRepository(salvages: string, mirrors: readonly stri
     const made = join(staging, "repository");
     const repository = await git.Repository.init(made, 1);
     repository.cleanup();
-    for (const mirror of mirrors) linkObjects(join(mirror, "objects"), join(made, "objects"));
+    bringObjects(mirrors, made);
     mkdirSync(dirname(salvages), { recursive: true });
     try {
       renameSync(made, salvages);
@@ -71,7 +63,14 @@ export async function prepareRepository(salvages: string, mirrors: readonly stri
       if (code !== "ENOTEMPTY" && code !== "EEXIST") throw error;
     }
   }
-  for (const mirror of mirrors) linkObjects(join(mirror, "objects"), join(salvages, "objects"));
+  bringObjects(mirrors, salvages);
+}
+
+/** Invariants 1 and 2. */
+export function bringObjects(mirrors: readonly string[], repository: string): void {
+  for (const mirror of mirrors) {
+    transferObjects({ from: join(mirror, "objects"), to: join(repository, "objects"), lasting: true });
+  }
 }
 
 /** Puts a pack in its place: the index last, since a pack is there for git when its index is. */

@@ -74,9 +74,12 @@ export function saveNestedIndex(saver: TipSaver, git: HolderGit): string | undef
   const head = git.tips.find((tip) => tip.kind === "head")?.id;
   const isHeadSaved = head !== undefined && history.has(head);
   const edits = new Map<string, TreeEntry | undefined>();
-  for (const [position, path] of git.index.paths.entries()) {
+  for (const [position, name] of git.index.paths.entries()) {
     const entry = { mode: git.index.mode(position), id: git.index.id(position) };
-    if (git.index.isIntent(position) || !isPossible(path) || !isKnownMode(entry.mode)) continue;
+    // a whole directory of a sparse index
+    const isTree = entry.mode === entryMode.tree;
+    const path = isTree ? name.replace(/\/$/, "") : name;
+    if (git.index.isIntent(position) || !isPossible(path) || !(isTree || isKnownMode(entry.mode))) continue;
     try {
       if (entry.mode !== entryMode.submodule) history.save(entry.id);
       edits.set(path, entry);

@@ -7,6 +7,8 @@
  * 3. Files are always saved whole or the outcome is `refused`; commits that are damaged are left out and named.
  * 4. The same workspace gives the same commit, whenever and however often it is salvaged.
  * 5. Nothing gets into the mirror, and nothing comes from outside the workspace and the mirror.
+ * 6. Where a part of a `.git` may hold work and was not read, the outcome is `refused`: what is damaged can be told, what was
+ *    not looked at cannot.
  */
 import { join } from "node:path";
 import type { SalvageOutcome, SalvageRequest } from "../../../ports/git-engine.js";
@@ -26,7 +28,7 @@ import { saveFiles, saveIndex } from "./salvage-files.js";
 import { escapeLine, formatReport, type SalvagedTip } from "./salvage-report.js";
 import { placePack, prepareRepository, salvageRef, stagingOf, writeRef } from "./salvage-repository.js";
 import { saveNestedIndex, saveTips, type TipSaver } from "./salvage-tips.js";
-import { findWork, hasWork, holderLimits, type Work } from "./unsaved-work.js";
+import { brokenIndex, findWork, hasWork, holderLimits, type Work } from "./unsaved-work.js";
 
 /** Times that git can show. */
 const latestTime = 4_102_444_800;
@@ -96,6 +98,7 @@ async function salvageOne(
   try {
     if (!hasWork(work)) return undefined;
     if (work.overflow) throw new Beyond("there are more untracked files than are looked at");
+    for (const { path: at, git } of [{ path: "", git: work.git }, ...work.nested]) refuseUnread(at, git?.unread);
     const copied = new Copied();
     let history = new History(work.mirror, work.objects, target, copied);
     if (work.base.commit !== undefined) {
@@ -138,10 +141,11 @@ function save(
     own("index", commit(index.tree, parents, `index of ${base.commit ?? "a branch without commits"}\n`));
     if (index.conflicts !== undefined) own("conflicts", commit(index.conflicts, parents, "sides of conflicts\n"));
   }
-  if (git?.brokenIndex) incomplete.push("the index: it cannot be read");
   const saver: TipSaver = { history, target, time, nested: "", incomplete, copies: new Map() };
   if (git) tips.push(...saveTips(saver, git, (id) => mirror.has(id)));
   for (const nested of work.nested) tips.push(...saveNested(work, nested, target, copied, time, incomplete));
+  refuseUnread("", unreadOf(work.objects));
+  if (git?.brokenIndex === "nonsense") incomplete.push(brokenIndex);
   for (const path of work.special) incomplete.push(`${path}: it is a pipe, a socket or a device`);
   if (other) own("also", other.commit);
   const fileCount = work.changes.size + (other?.files ?? 0);
@@ -184,12 +188,23 @@ function saveNested(
     const saver: TipSaver = { history, target, time, nested: nested.path, incomplete, copies: new Map() };
     const tips = saveTips(saver, nested.git, (id) => known.has(id));
     const index = saveNestedIndex(saver, nested.git);
-    if (nested.git.unread) incomplete.push(`nested repository ${nested.path}: it is too large to be looked at`);
+    refuseUnread(nested.path, unreadOf(objects));
+    if (nested.git.brokenIndex) incomplete.push(`nested repository ${nested.path}: its index cannot be read`);
     return index === undefined ? tips : [...tips, { kind: "index", name: "", nested: nested.path, commit: index }];
   } finally {
     objects.close();
     upstream?.close();
   }
+}
+
+/** Invariant 6. `nested`: byte path of the repository, empty for the workspace's own. */
+function refuseUnread(nested: string, unread: string | undefined): void {
+  if (unread === undefined) return;
+  throw new Beyond(nested === "" ? `.git: ${unread}` : `the nested repository ${nested}: ${unread}`);
+}
+
+function unreadOf(objects: ObjectStore): string | undefined {
+  return objects.unread ? "there are objects that are not looked at" : undefined;
 }
 
 /** Fails unless the commit is whole in the repository, as far as this salvage has brought it there. */

@@ -24,7 +24,7 @@ import { diffTrees } from "../objects/tree-diff.js";
 import { rememberComparison } from "../workspace/recent-comparison.js";
 import { type Comparison, compareWorkingTree, restoreModes } from "../workspace/working-tree.js";
 import { type Change, findChanges } from "./changed-files.js";
-import { type HolderGit, readHolderGit, type Tip } from "./holder-git.js";
+import { GitBudget, type HolderGit, readHolderGit, type Tip } from "./holder-git.js";
 import { HolderRules } from "./holder-rules.js";
 import { IgnoreRules, isRulesFile } from "./ignore-rules.js";
 import { findNested, type NestedRepository } from "./nested-repositories.js";
@@ -33,6 +33,7 @@ import { isLfsContent, unsavedLfs } from "./unsaved-lfs.js";
 import { UnsavedSubmodules } from "./unsaved-submodules.js";
 import { Modes, UntrackedWalk } from "./untracked.js";
 
+export const brokenIndex = "the index: it cannot be read";
 /** How many commits are gone back to find one that the mirror has. */
 const longestLine = 10_000;
 /** What is read of a holder's objects: the largest one, and all in all. */
@@ -103,7 +104,8 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     objects.close();
   };
   try {
-    const git = readHolderGit(inside, ".git");
+    const budget = new GitBudget();
+    const git = readHolderGit(inside, ".git", budget);
     const { base, rules } = chooseBase(request, git, mirror, stores);
     const { index } = base.files;
     const comparison = compareWorkingTree(request.path, index, request.trusted?.writtenMs ?? 0);
@@ -127,7 +129,7 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     const conversions = join(request.work, "conversions");
     const isLfs = (at: string, blob: string) => isLfsContent(inside, at, read("blob")(blob), request.mirror);
     const changed = await findChanges(inside, base.files, comparison, walk, read("blob"), conversions, isLfs);
-    const nested = submodules.withWork(findNested(inside, new Set([...walk.nested, ...submodules.nested])));
+    const nested = submodules.withWork(findNested(inside, new Set([...walk.nested, ...submodules.nested]), budget));
     const changes = new Map(changed.changes);
     for (const path of submodules.changed) changes.set(path, "changed");
     const contents = unsavedLfs(inside, ".git", request.mirror);
@@ -135,7 +137,9 @@ export async function findWork(request: WorkRequest): Promise<Work> {
     const doubts = [
       ...(walk.overflow || submodules.overflow ? ["more files than are looked at"] : []),
       ...(staged?.impossible ? ["names in the index that no tree can have"] : []),
-      ...(git?.unread || objects.unread ? ["a .git too large to be looked at"] : []),
+      ...(git?.brokenIndex === "damaged" ? [brokenIndex] : []),
+      ...(git?.unread !== undefined ? [`.git: ${git.unread}`] : []),
+      ...(objects.unread ? [".git: there are objects that are not looked at"] : []),
     ];
     return {
       inside,

@@ -9,6 +9,7 @@
 import { lstatSync, readdirSync, type Stats } from "node:fs";
 import { dirname } from "node:path";
 import { toBytePath, toFsPath, toShown } from "../files/byte-path.js";
+import { isHostFault } from "../files/fault.js";
 import { mountsBelow } from "../files/mounts-inside.js";
 import type { IndexFile } from "../index/index-file.js";
 import type { Findings } from "./findings.js";
@@ -202,6 +203,7 @@ function namesIn(place: string, path: string, findings: Pick<Findings, "add">): 
   try {
     return readdirSync(toFsPath(place), { encoding: "latin1" });
   } catch (error) {
+    if (isHostFault(error)) throw error;
     findings.add(`${toShown(path)}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
     return [];
   }

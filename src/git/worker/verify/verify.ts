@@ -4,12 +4,14 @@
  * Invariants:
  * 1. Shares no comparison with what makes and cleans workspaces: only the readers of git's file formats.
  * 2. What is to be there comes from the mirror's commit, which the trusted index must add up to (`index-tree.ts`).
- * 3. What cannot be read, or is of a kind that is not expected, is a finding.
+ * 3. What cannot be read, or is of a kind that is not expected, is a finding. What this host fails at for want of room, of
+ *    files, or by its disk, is none: it throws, and nothing is known of the workspace.
  */
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import type { Verification } from "../../../domain/verification.js";
 import type { VerifyWorkspaceRequest } from "../../../ports/git-engine.js";
+import { isHostFault } from "../files/fault.js";
 import { asHolder } from "../files/holder.js";
 import { beside } from "../files/place.js";
 import { IndexFile } from "../index/index-file.js";
@@ -63,6 +65,7 @@ export async function verifyWorkspace(request: VerifyWorkspaceRequest): Promise<
       if (isGit) files += await verifySubmodules(request, scratch, known, findings);
       isDamaged = verifyGit(request, index, trusted, findings) || isDamaged;
     } catch (error) {
+      if (isHostFault(error)) throw error;
       findings.add(`cannot be examined (${error instanceof Error ? error.message : error})`);
     } finally {
       objects.close();

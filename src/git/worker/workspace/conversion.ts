@@ -1,9 +1,11 @@
 /**
  * Owns telling files that changed from files that a checkout converted (line ends, `$Id$`, encodings).
  *
- * Invariant: libgit2 sees copies in a directory of ours, and the commit's own attributes; nothing of the holder's.
+ * Invariants:
+ * 1. libgit2 sees copies in a directory of ours, and the commit's own attributes; nothing of the holder's.
+ * 2. There is one copy at a time, in memory and on the disk, and one object.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { toText } from "../files/byte-path.js";
 import { asServer } from "../files/holder.js";
@@ -45,8 +47,15 @@ export async function findConverted(
       const text = toText(path);
       if (text === undefined || isAttributesFile(path)) continue;
       const id = await asServer(() => {
-        write(join(work, text), bytes);
-        return git.Blob.createFromWorkdir(repository, text).then(String, () => undefined);
+        const copy = join(work, text);
+        write(copy, bytes);
+        return git.Blob.createFromWorkdir(repository, text)
+          .then(String, () => undefined)
+          .then((made) => {
+            unlinkSync(copy);
+            if (made !== undefined) rmSync(join(work, ".git", "objects", made.slice(0, 2), made.slice(2)));
+            return made;
+          });
       });
       if (id === base.entry(path)?.id) converted.add(path);
     }

@@ -7,30 +7,16 @@
  * 3. It shows the upstream's branches and tags, one local branch at most, and nothing else that the mirror has.
  * 4. No trace of the mirror's path.
  */
-import {
-  appendFileSync,
-  chmodSync,
-  constants,
-  copyFileSync,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { appendFileSync, chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { ObjectStorage } from "../../../domain/repository.js";
 import type { CheckoutTarget, SubmoduleTarget, WorkspaceIdentity } from "../../../ports/git-engine.js";
 import { giveToHolder, holder } from "../files/holder.js";
 import { makeParent } from "../files/place.js";
 import { removeTree } from "../files/trash.js";
 import { formatPacked, isRefName, type Ref, type RefTable } from "../mirror/refs.js";
 import { git } from "../nodegit.js";
+import { transferObjects } from "../objects/object-transfer.js";
 
-const { COPYFILE_EXCL, COPYFILE_FICLONE, COPYFILE_FICLONE_FORCE } = constants;
-const cannotShare = new Set(["ENOTSUP", "EOPNOTSUPP", "ENOTTY", "ENOSYS", "EINVAL", "EXDEV", "EPERM"]);
 const zeroId = "0".repeat(40);
 const origin = "refs/remotes/origin/";
 const heads = "refs/heads/";
@@ -50,7 +36,8 @@ export async function makeGitDirectory(work: string, request: GitDirectoryReques
   const repository = await git.Repository.init(work, 0);
   repository.cleanup();
   const directory = join(work, ".git");
-  linkObjects(join(request.mirror, "objects"), join(directory, "objects"), request.objectStorage);
+  const { mirror, objectStorage: storage } = request;
+  transferObjects({ from: join(mirror, "objects"), to: join(directory, "objects"), storage });
   appendFileSync(join(directory, "config"), configuration(request));
   writeRefs(directory, request);
 }
@@ -143,72 +130,4 @@ export function submoduleConfiguration(submodules: readonly SubmoduleTarget[] = 
 
 export function quote(text: string): string {
   return `"${text.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n")}"`;
-}
-
-/**
- * Invariant 2; what is there already stays. Packs before their indexes: an index without its pack is a broken repository.
- * AUTO: blocks are shared where the file system can (a write to one file leaves the other), else the files are.
- */
-export function linkObjects(from: string, to: string, storage: ObjectStorage = "AUTO"): void {
-  const transfer = transferOf(storage);
-  const packs = readdirSync(join(from, "pack"));
-  mkdirSync(join(to, "pack"), { recursive: true });
-  for (const suffix of [".pack", ".idx"]) {
-    for (const name of packs) {
-      if (name.startsWith("pack-") && name.endsWith(suffix)) transfer(join(from, "pack", name), join(to, "pack", name));
-    }
-  }
-  for (const name of readdirSync(from)) {
-    if (!/^[0-9a-f]{2}$/.test(name)) continue;
-    mkdirSync(join(to, name), { recursive: true });
-    for (const object of readdirSync(join(from, name))) {
-      if (/^[0-9a-f]{38}$/.test(object)) transfer(join(from, name, object), join(to, name, object));
-    }
-  }
-}
-
-type Transfer = (from: string, to: string) => void;
-
-function transferOf(storage: ObjectStorage): Transfer {
-  if (storage === "COPY") return copy;
-  if (storage === "LINK") return link;
-  let shares = true;
-  return (from, to) => {
-    shares &&= share(from, to);
-    if (!shares) link(from, to);
-  };
-}
-
-/** False if this file system does not share blocks between files. */
-function share(from: string, to: string): boolean {
-  try {
-    copyFileSync(from, to, COPYFILE_EXCL | COPYFILE_FICLONE_FORCE);
-    return true;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST") return true;
-    if (!cannotShare.has(code ?? "")) throw error;
-    rmSync(to, { force: true });
-    return false;
-  }
-}
-
-function link(from: string, to: string): void {
-  try {
-    linkSync(from, to);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST") return;
-    // Another file system, one that has no links, or one that is at its limit of links to a file.
-    if (code !== "EXDEV" && code !== "EPERM" && code !== "EMLINK" && code !== "ENOTSUP") throw error;
-    copy(from, to);
-  }
-}
-
-function copy(from: string, to: string): void {
-  try {
-    copyFileSync(from, to, COPYFILE_EXCL | COPYFILE_FICLONE);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
 }

@@ -6,44 +6,42 @@
  * 1. Objects first, then `packed-refs`, then the loose refs that would hide it: a kill leaves older refs at worst.
  * 2. No symlink is followed; what is not as git makes it is left as it is, and its refs stay old.
  * 3. In the two-uid layout nothing is changed: the refs stay as old as they are.
- * 4. A lock of a git that runs, or was killed, is respected.
+ * 4. A lock of a git that runs, or was killed, is respected. Ours bears a mark from its first moment on, and is taken over
+ *    by the next call, since only one works on a workspace at a time: a kill never leaves refs that cannot be written.
  */
-import { renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
+import { linkSync, renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { RefreshWorkspaceRequest } from "../../../ports/git-engine.js";
 import { toFsPath } from "../files/byte-path.js";
 import { asHolder, holder } from "../files/holder.js";
 import { Inside, TooLarge } from "../files/inside.js";
 import { isDirectory } from "../files/place.js";
-import { isObjectId, readRefs } from "../mirror/refs.js";
-import { linkObjects } from "./git-directory.js";
+import { isObjectId, type RefTable, readRefs } from "../mirror/refs.js";
+import { transferObjects } from "../objects/object-transfer.js";
 
 const origin = "refs/remotes/origin/";
 const heads = "refs/heads/";
+/** What our lock says; git's are empty. */
+const lockMark = "leasehold\n";
+const cannotLink = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]);
 const mostBytes = 256 * 1024 * 1024;
 
 export async function refreshWorkspace(request: RefreshWorkspaceRequest): Promise<"ready" | "broken"> {
-  const { path, mirror } = request;
+  const { path, mirror, objectStorage } = request;
   if (!isDirectory(path)) return "broken";
   const inside = asHolder(() => new Inside(path));
   if (!asHolder(() => isRepository(inside))) return "broken";
   // a holders' user could put anything in the way of what only the server can link: its own git fetches
   if (holder) return "ready";
-  const lock = join(path, ".git", "packed-refs.lock");
-  try {
-    writeFileSync(lock, "", { flag: "wx" });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return "ready";
-    throw error;
-  }
-  try {
-    linkObjects(join(mirror, "objects"), join(path, ".git", "objects"));
-    writeFileSync(lock, merged(textOf(inside, ".git/packed-refs") ?? "", mirror), "latin1");
-    renameSync(lock, join(path, ".git", "packed-refs"));
-  } catch (error) {
-    rmSync(lock, { force: true });
-    throw error;
-  }
+  // before the objects: what they need came before them
+  const { refs } = readRefs(mirror);
+  transferObjects({
+    from: join(mirror, "objects"),
+    to: join(path, ".git", "objects"),
+    storage: objectStorage,
+    lasting: true,
+  });
+  if (!replacePackedRefs(inside, refs)) return "ready";
   for (const name of looseRefs(inside, `.git/${origin.slice(0, -1)}`)) unlinkSync(toFsPath(`${inside.root}/${name}`));
   return "ready";
 }
@@ -54,8 +52,61 @@ function isRepository(inside: Inside): boolean {
   return isWhole && (isObjectId(head) || head.startsWith(`ref: ${heads}`));
 }
 
+/** Invariant 4. False where the lock is git's. */
+function replacePackedRefs(inside: Inside, refs: RefTable["refs"]): boolean {
+  const packed = `${inside.root}/.git/packed-refs`;
+  const lock = `${packed}.lock`;
+  if (!takeLock(lock, `${packed}.leasehold-lock`)) {
+    if (textOf(inside, ".git/packed-refs.lock") !== lockMark) return false;
+    rmSync(toFsPath(lock));
+    if (!takeLock(lock, `${packed}.leasehold-lock`)) return false;
+  }
+  try {
+    const text = merged(textOf(inside, ".git/packed-refs") ?? "", refs);
+    const made = `${packed}.leasehold-new`;
+    writeNew(made, text);
+    renameSync(toFsPath(made), toFsPath(packed));
+  } finally {
+    rmSync(toFsPath(lock), { force: true });
+  }
+  return true;
+}
+
+/** False if somebody has it. By a link, since that has its mark at once. */
+function takeLock(lock: string, marked: string): boolean {
+  writeNew(marked, lockMark);
+  try {
+    linkSync(toFsPath(marked), toFsPath(lock));
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return false;
+    if (!cannotLink.has(code ?? "")) throw error;
+    return createLock(lock);
+  } finally {
+    rmSync(toFsPath(marked), { force: true });
+  }
+}
+
+/** Where the file system has no links. */
+function createLock(lock: string): boolean {
+  try {
+    writeFileSync(toFsPath(lock), lockMark, { flag: "wx" });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** Not through a symlink. */
+function writeNew(path: string, text: string): void {
+  rmSync(toFsPath(path), { force: true });
+  writeFileSync(toFsPath(path), text, { flag: "wx", encoding: "latin1" });
+}
+
 /** The text of `packed-refs` with the mirror's branches in place of what it had for the origin. */
-function merged(before: string, mirror: string): string {
+function merged(before: string, refs: RefTable["refs"]): string {
   const entries = new Map<string, string>();
   let last = "";
   for (const line of before.split("\n")) {
@@ -66,7 +117,7 @@ function merged(before: string, mirror: string): string {
       entries.set(last, `${entries.get(last) ?? ""}${line}\n`);
     }
   }
-  for (const [name, ref] of readRefs(mirror).refs) {
+  for (const [name, ref] of refs) {
     if (!name.startsWith(heads)) continue;
     const bytes = Buffer.from(origin + name.slice(heads.length), "utf8").toString("latin1");
     entries.set(bytes, `${ref.id} ${bytes}\n`);

@@ -1,6 +1,6 @@
 /** Owns git's deltas: making an object from its base, with every bound checked. */
-import { Damaged } from "../objects/git-object.js";
-import { Gigantic } from "../objects/pack-file.js";
+import { Damaged } from "./git-object.js";
+import { Gigantic } from "./pack-file.js";
 
 export function applyDelta(base: Buffer, delta: Buffer, mostBytes: number): Buffer {
   const reader = new Reader(delta);

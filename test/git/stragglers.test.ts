@@ -143,7 +143,10 @@ ctypes.CDLL(None).pthread_exit(None)`;
 });
 
 describe.skipIf(!isRoot)("other mount namespaces (as root)", () => {
-  const elsewhere = mkdtempSync(join(realpathSync(tmpdir()), "leasehold-mount-"));
+  let elsewhere: string;
+  beforeAll(() => {
+    elsewhere = mkdtempSync(join(realpathSync(tmpdir()), "leasehold-mount-"));
+  });
   afterAll(() => rmSync(elsewhere, { recursive: true, force: true }));
   const unshared = (script: string) =>
     processes.run("unshare", ["--mount", "/bin/sh", "-c", script, "sh", place, elsewhere]);

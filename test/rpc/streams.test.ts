@@ -5,7 +5,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { WatchRequestSchema, WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
-import { until } from "../support/until.js";
+import { until, untilStill } from "../support/until.js";
 import { protocols } from "./clients.js";
 import { RunningServer } from "./running-server.js";
 
@@ -78,13 +78,7 @@ describe("D4 a watcher that never reads", () => {
     const session = openSession();
     unreadWatch(session);
     await until("the stream flows", () => running.services.given > 0);
-    let last = -1;
-    await until("the stream stands still", async () => {
-      const isStill = last === running.services.given;
-      last = running.services.given;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      return isStill;
-    });
+    const last = await untilStill("the stream stands still", () => running.services.given);
     expect(last * running.services.detail.length).toBeLessThan(512 * 1024);
     session.destroy();
   });

@@ -23,7 +23,7 @@ beforeAll(async () => {
   await east.client.admin.registerRepository({ repository: { name: "joined", url: web.url("joined") } });
 }, 60_000);
 
-it("G10 A4 a request that is sent again to another host is served by the first one's, where its files are", async () => {
+it("G10 G3 a request that is sent again to another host is served by the first one's, where its files are", async () => {
   // each host has its mirror, and no workspace yet
   for (const { client } of [east, west]) await client.admin.refreshMirror({ repository: "joined" });
   const ask = { repository: "joined", requestId: "r", waitMs: 40_000 };

@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => site.close());
 
-test("C3 as many Acquires of pull requests at once as there are ask the upstream at most twice", async () => {
+test("A2 as many Acquires of pull requests at once as there are ask the upstream at most twice", async () => {
   const upstream = await Upstream.make(site.directory.at("upstreams"), "code1");
   await site.register("code1", upstream.url);
   const first = await acquire(site, "code1");
@@ -38,7 +38,7 @@ test("C3 as many Acquires of pull requests at once as there are ask the upstream
   expect(first.grant.lease.commit).not.toBe(heads[0]);
 });
 
-test("C3 a pull request comes with the first making of its repository's mirror", async () => {
+test("A2 a pull request comes with the first making of its repository's mirror", async () => {
   const upstream = await Upstream.make(site.directory.at("upstreams"), "code2");
   const commit = await upstream.commit({ "src/main.txt": "asked for\n" });
   await git(upstream.url, "update-ref", "refs/pull/1/head", commit);

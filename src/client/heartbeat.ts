@@ -4,12 +4,13 @@
  * Invariants:
  * 1. The lease is renewed every third of what remains, whatever the holder does with it, until it is stopped or lost.
  * 2. The deadline is counted from before the request was sent, on the monotonic clock, so it is never late: also not
- *    after a renewal that shortens the lease, and not where two renewals overlap and nobody knows which was the last.
+ *    after a renewal that shortens the lease, be it answered or not, and not where two renewals overlap and nobody knows
+ *    which was the last.
  * 3. A server's word that the lease has ended is final at once. Anything else is tried again until the deadline,
  *    and then the lease counts as lost, since nobody can vouch for it any more.
  */
 import { asLeaseholdError, type LeaseholdError, LeaseLostError } from "./error.js";
-import { pauseAfter } from "./retry.js";
+import { isTransient, pauseAfter } from "./retry.js";
 
 export interface HeartbeatOptions {
   /** Renews the lease, with a deadline of its own in milliseconds; answers what remains, in milliseconds. */
@@ -75,6 +76,14 @@ export class Heartbeat {
   refuse(thrown: unknown): void {
     const loss = lossOf(asLeaseholdError(thrown));
     if (loss !== undefined) this.#lose(loss);
+  }
+
+  /** Takes note of a renewal for `ttlMs`, sent at `sentAt`, that was not answered: it may have come to be, so it is asked. */
+  doubt(sentAt: number, ttlMs: number, thrown: unknown): void {
+    if (this.#ended || !isTransient(asLeaseholdError(thrown))) return;
+    this.#deadline = Math.min(this.#deadline, sentAt + ttlMs);
+    this.#armEnd();
+    this.#schedule(shortestInterval);
   }
 
   stop(): void {

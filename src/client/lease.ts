@@ -137,6 +137,7 @@ export class Lease implements AsyncDisposable {
     } catch (error) {
       this.#heartbeat.refuse(error);
       this.signal.throwIfAborted();
+      if (ttlMs !== undefined) this.#heartbeat.doubt(sentAt, ttlMs, error);
       throw error;
     }
   }

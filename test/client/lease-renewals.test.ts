@@ -75,6 +75,22 @@ test("A3 a renewal that shortens the lease brings its deadline forward, and the 
   });
 });
 
+test("A3 a renewal that shortens the lease and is not answered may have come to be: the deadline says so, and it is asked", async () => {
+  let calls = 0;
+  const answer: NonNullable<Script["heartbeat"]> = (_, context) => {
+    if (++calls > 1) return renewed(ttlMs);
+    return new Promise((_resolve, reject) => context.signal.addEventListener("abort", reject));
+  };
+  await withLease(answer, async (lease) => {
+    await expect(lease.heartbeat({ ttlMs: 5_000, timeoutMs: 200 })).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+    });
+    expect(lease.remainingMs).toBeLessThanOrEqual(4_800);
+    await expect.poll(() => lease.remainingMs, { timeout: 4_000 }).toBeGreaterThan(5_000);
+    expect(calls).toBe(2);
+  });
+});
+
 test("A3 of two renewals that overlap, the one that promises less counts, whichever is answered last", async () => {
   let answerFirst = () => {};
   let calls = 0;

@@ -4,22 +4,13 @@
  *
  * Invariants:
  * 1. Whatever stands against it ends the start, as a fault of the configuration in one line.
- * 2. The holders' user can pass through the directories above the workspaces, and list or change none of them.
+ * 2. The holders' user can pass through the directories above the workspaces, and list or change none of them; nor those
+ *    that lead there by a symlink.
  */
 import { execFile } from "node:child_process";
-import {
-  chmodSync,
-  closeSync,
-  constants,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  statSync,
-} from "node:fs";
+import { chmodSync, closeSync, constants, lstatSync, mkdirSync, openSync, readdirSync, readlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { ConfigError } from "./config/config.js";
 import { chooseAccount } from "./postgres/embedded/account.js";
@@ -37,6 +28,8 @@ export interface Directories {
 
 const run = promisify(execFile);
 const stickyBit = 0o1000;
+/** As many as the kernel follows. */
+const mostLinks = 40;
 /** `O_TMPFILE` of Linux, without O_DIRECTORY, which is part of it. */
 const temporaryFile = 0o20000000;
 
@@ -83,12 +76,12 @@ export async function shieldDirectories(user: HolderUser, directories: Directori
 
 /** Whether what is there lets the holders' user come to its workspaces, and no further. Changes nothing. */
 export function checkReach(user: HolderUser, { dataDir, mirrorRoot, workspaceRoot }: Directories): void {
-  for (const path of new Set([dataDir, mirrorRoot, workspaceRoot].flatMap(withParents))) refuseChanges(user, path);
-  for (const path of withParents(workspaceRoot)) {
+  for (const path of new Set([dataDir, mirrorRoot, workspaceRoot].flatMap(waysTo))) refuseChanges(user, path);
+  for (const path of waysTo(workspaceRoot)) {
     if (!canPass(user, path)) throw fault(`uid ${user.uid} may not pass through ${path} to the workspaces`);
   }
   // the git workers' homes are there, and libgit2 looks into them for what is not there
-  for (const path of withParents(tmpdir())) {
+  for (const path of waysTo(tmpdir())) {
     if (!canPass(user, path))
       throw fault(`uid ${user.uid} may not pass through ${path}: set TMPDIR to another directory`);
   }
@@ -117,8 +110,11 @@ async function refusePostgres({ uid }: HolderUser, postgresDir: string): Promise
 
 /** Whoever may write to a directory may put another one in the place of what is in it. */
 function refuseChanges(user: HolderUser, path: string): void {
-  const { uid, mode } = statSync(path);
+  const stat = lstatSync(path);
+  const { uid, mode } = stat;
   if (uid === user.uid) throw fault(`${path} belongs to uid ${user.uid}, who could replace what is in it`);
+  // where it leads is judged by itself
+  if (stat.isSymbolicLink()) return;
   if (canWrite(user, path) && !(mode & stickyBit)) {
     throw fault(`uid ${user.uid} may write to ${path}, and could replace what is in it`);
   }
@@ -167,11 +163,32 @@ function setMode(path: string, mode: number): void {
   if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) chmodSync(path, mode);
 }
 
-/** From the top down, as far as they are there. */
-function withParents(path: string): string[] {
-  const found = [path];
-  for (let at = path; dirname(at) !== at; at = dirname(at)) found.push(dirname(at));
-  return found.reverse().filter((one) => existsSync(one));
+/**
+ * The directories and symlinks that are passed on the way to `path`, and itself, as far as they are there: whoever may change
+ * or replace any of them decides where the way leads.
+ */
+function waysTo(path: string): string[] {
+  const found = new Set<string>();
+  const left = resolve(path).split("/").slice(1);
+  let at = "/";
+  for (let links = 0; ; ) {
+    found.add(at);
+    const name = left.shift();
+    if (name === undefined) return [...found];
+    if (name === "" || name === ".") continue;
+    const next = resolve(at, name);
+    const stat = lstatSync(next, { throwIfNoEntry: false });
+    if (!stat) return [...found];
+    if (!stat.isSymbolicLink()) {
+      at = next;
+      continue;
+    }
+    found.add(next);
+    if (++links > mostLinks) throw fault(`${path} leads through too many symlinks`);
+    const target = readlinkSync(next);
+    left.unshift(...target.split("/"));
+    if (target.startsWith("/")) at = "/";
+  }
 }
 
 function codeOf(error: unknown): string {

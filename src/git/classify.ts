@@ -6,6 +6,7 @@
  * 2. Messages are ours: no path, no URL, nothing of a credential. The original is the cause, for the log.
  */
 import { Failure, type FailureReason } from "../domain/failure.js";
+import { tellsHostFault } from "./host-fault.js";
 import type { Fault, OperationName } from "./protocol.js";
 import { CallError } from "./worker-pool.js";
 
@@ -20,9 +21,6 @@ export interface CallSubject {
   readonly own?: readonly string[];
 }
 
-const diskTexts =
-  /no space left on device|quota exceeded|read-only file system|input\/output error|too many open files|cannot allocate memory/i;
-const diskCodes = new Set(["ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE", "ENFILE", "ENOMEM"]);
 const accessTexts = /permission denied|operation not permitted/i;
 const deniedTexts =
   /unexpected http status code: 40[137]|remote authentication required|remote rejected authentication|authentication replays|failed to authenticate|invalid or unknown remote ssh hostkey|host ?key|not owned by current user|certificate/i;
@@ -81,7 +79,7 @@ function isFull({ code, message }: Fault): boolean {
 /** Invariant 1: a refused access is the disk's only where it is one of our own directories that refused. */
 function isDisk(fault: Fault, subject: CallSubject): boolean {
   if (fault.kind === "host-io") return true;
-  if (diskCodes.has(fault.code ?? "") || diskTexts.test(fault.message)) return true;
+  if (tellsHostFault(fault)) return true;
   const refused = fault.code === "EACCES" || fault.code === "EPERM" || accessTexts.test(fault.message);
   if (!refused) return false;
   return subject.url === undefined || (subject.own ?? []).some((directory) => fault.message.includes(directory));

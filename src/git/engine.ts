@@ -16,10 +16,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Maintained, MaintainMirrorRequest } from "../ports/background-files.js";
 import type { GitEngine } from "../ports/git-engine.js";
 import { type CallSubject, classify } from "./classify.js";
+import { DirectoryTurns } from "./directory-turns.js";
 import { surveyDirectories } from "./host-directories.js";
 import { MirrorTurns } from "./mirror-turns.js";
 import type { AnswerOf, JobOf, OperationName } from "./protocol.js";
-import { SharedTurns } from "./salvage-turns.js";
 import { type CallOptions, WorkerPool } from "./worker-pool.js";
 import { listWorkspaces, workspaceExists } from "./workspace-directories.js";
 
@@ -86,9 +86,9 @@ export function createGitEngine(options: GitEngineOptions): GitEngine {
   // never busy when somebody waits for it: everybody who needs that mirror waits then
   const swap = pool(1, 0);
   const turns = new MirrorTurns();
-  const salvageTurns = new SharedTurns();
+  const salvageTurns = new DirectoryTurns();
   // whoever reads or links objects of a mirror shares it; who takes packs away from it is alone
-  const readers = new SharedTurns();
+  const readers = new DirectoryTurns();
   const instance = randomBytes(6).toString("hex");
   let clones = 0;
 

@@ -1,11 +1,12 @@
 /** Owns looking for what stands in this host's directories. Nothing is opened, and no symlink is followed. */
 import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { besidePattern } from "../domain/workspace-directory.js";
 import type { DirectorySurvey } from "../ports/host-directories.js";
 import { recordName } from "./mirror-marker.js";
 
-/** What cleaning has beside a workspace for a moment; the start of ownership looks after it. */
-const beside = /^w[1-9]\d{0,17}(\.\d{1,18})?\.(git-new|git-old|aside|guard)$/;
+/** The start of ownership looks after it. */
+const inProgress = new RegExp(`^w[1-9]\\d{0,17}(\\.\\d{1,18})?${besidePattern}$`);
 const named = /^w([1-9]\d{0,17})(?:\.([1-9]\d{0,17}))?$/;
 
 export async function surveyDirectories(
@@ -26,7 +27,7 @@ export async function surveyDirectories(
       if (id !== undefined && entry.isDirectory) {
         const marked = await isFile(join(indexes, `w${id}`));
         workspaces.push({ path: entry.path, repository, workspaceId: `w${id}`, fence: BigInt(fence), marked });
-      } else if (!beside.test(entry.name)) others.push(entry.path);
+      } else if (!inProgress.test(entry.name)) others.push(entry.path);
     }
   }
   for (const { name, isDirectory, path } of await entriesOf(mirrorRoot)) {

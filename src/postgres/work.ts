@@ -1,10 +1,14 @@
 /** Implements the port `WorkspaceStore` over migrations/0006_work.sql, 0011_verification.sql, 0027_disk.sql and 0031_failures.sql. */
 import type { LeaseKey } from "../domain/lease.js";
 import type { Verification } from "../domain/verification.js";
+import { besidePattern } from "../domain/workspace-directory.js";
 import type { Work, WorkResult, WorkspaceStore } from "../ports/workspace-store.js";
 import { only, run, type Sql } from "./client.js";
 import type { Identity } from "./identity.js";
 import { workspaceName, workspaceNumber } from "./rows.js";
+
+/** The name of the repository, the workspace's number, the fence, and what makes it one that work in progress uses. */
+const place = `/([^/]+)/w([1-9][0-9]{0,17})(?:[.]([1-9][0-9]{0,17}))?(${besidePattern})?$`;
 
 interface WorkRow {
   workspace: string;
@@ -121,7 +125,7 @@ export class PostgresWork implements WorkspaceStore {
     const rows = await run(
       () => this.#sql<{ path: string }[]>`
         select p.path from jsonb_array_elements_text(${this.#sql.json(paths as string[])}::jsonb) as p (path)
-          cross join lateral regexp_match(p.path, '/([^/]+)/w([1-9][0-9]{0,17})(?:[.]([1-9][0-9]{0,17}))?([.](?:git-new|git-old|aside|guard))?$') as m (parts)
+          cross join lateral regexp_match(p.path, ${place}::text) as m (parts)
           join workspaces w on w.id = m.parts[2]::bigint
           join repositories r on r.id = w.repository_id and r.name = m.parts[1]
          where w.host_id = ${this.#identity.hostId}

@@ -1,6 +1,16 @@
 /** The two-uid layout over the wire: the server runs as root, the jobs as another user. As root only. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -207,6 +217,23 @@ describe("serve --holder-user", () => {
     chmodSync(open, 0o555);
     expect(await faultOf("61234", join(open, "data"))).toBe(
       `${open} belongs to uid 61234, who could replace what is in it`,
+    );
+  });
+
+  it.skipIf(!isRoot)("is refused where a symlink on the way to its directories is the user's to change", async () => {
+    const [theirs, real] = [join(root, "theirs"), join(root, "real")];
+    for (const path of [theirs, join(real, "data")]) mkdirSync(path, { recursive: true });
+    // one link into the user's directory, which has one that leads to where all is well
+    symlinkSync(join(real, "data"), join(theirs, "link"));
+    symlinkSync(join("theirs", "link"), join(root, "first"));
+    chownSync(theirs, holder.uid, holder.gid);
+    expect(await faultOf("61234", join(root, "first"))).toBe(
+      `${theirs} belongs to uid 61234, who could replace what is in it`,
+    );
+    chownSync(theirs, 0, 0);
+    lchownSync(join(theirs, "link"), holder.uid, holder.gid);
+    expect(await faultOf("61234", join(root, "first"))).toBe(
+      `${join(theirs, "link")} belongs to uid 61234, who could replace what is in it`,
     );
   });
 

@@ -3,6 +3,9 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { classify } from "../../src/git/classify.js";
+import { isHostFault } from "../../src/git/worker/files/fault.js";
+import { CallError } from "../../src/git/worker-pool.js";
 import { UpstreamRepository } from "../support/repositories.js";
 import { Bench, Site, workerEntry } from "./support.js";
 
@@ -69,3 +72,16 @@ test("A5 a host without files for a moment does not make a workspace look as if 
   const told = answers("verify/verify", "verifyWorkspace", { mirror, path, origin, trustedIndex, target, deep: true });
   expect(told).toEqual(["ENFILE", expect.stringContaining("pristine")]);
 });
+
+test.each(["No space left on device", "Cannot allocate memory", "Too many open files", "Input/output error"])(
+  "A5 libgit2's %s is this host's fault for the server and for its workers alike",
+  (text) => {
+    const message = `failed to map a file: ${text}`;
+    expect(isHostFault(new Error(message))).toBe(true);
+    const failure = classify(new CallError("failed", message, { message }), {
+      operation: "fetchMirror",
+      url: "https://x/y",
+    });
+    expect(["HOST_IO", "DISK_LOW"]).toContain(failure.reason);
+  },
+);

@@ -44,7 +44,7 @@ test("G3 a request id is remembered for 24 h after its lease ended, and no longe
     const ticket = await openTicket(fixture, store, requestId);
     const wanted = { commit: "c", head: "", refsVersion: 1n };
     const granted = await store.tickets.grant({
-      ...{ ticketId: ticket, ...wanted, workspaceRoot: "/workspaces", mayMake: true },
+      ...{ ticketId: ticket, ...wanted, workspaceRoot: "/workspaces", mayMake: true, url: fixture.repository.url },
     });
     if (granted.kind !== "granted") throw new Error(granted.kind);
     const request = { ticketId: ticket, key: granted.key, ...wanted, source: "CREATED", timings: [] } as const;

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { beside } from "../../src/domain/workspace-directory.js";
 import { finishDueWork, grant, lease, openStoreFixture, openTicket, type StoreFixture } from "../support/store.js";
 import { until } from "../support/until.js";
 
@@ -123,7 +124,7 @@ test("B2 G12 of the directories on disk, only those that a row has left behind a
     `${root}/${id}.77`,
     `/other/theirs/${id}.1`,
   ];
-  const left = [`${root}/${id}`, `${path}.git-new`];
+  const left = [`${root}/${id}`, ...Object.values(beside).map((suffix) => path + suffix)];
   expect(await store.work.leftovers([path, ...strangers, ...left])).toEqual(left);
 });
 

@@ -23,8 +23,9 @@ import {
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { Failure } from "../../src/domain/failure.js";
 import { checkRequest } from "../../src/rpc/limits/checks.js";
-import { requestLimits, updatableSettings } from "../../src/rpc/limits/field-limits.js";
+import { requestLimits } from "../../src/rpc/limits/field-limits.js";
 import { branchFault, revisionFault } from "../../src/rpc/limits/git-names.js";
+import { updatableSettings } from "../../src/rpc/repository-settings.js";
 
 /** The failure of the check, or undefined if the request is right. */
 function failureOf<D extends DescMessage>(desc: D, init: MessageInitShape<D>): Failure | undefined {

@@ -1,4 +1,5 @@
 /** Owns how a worker tells that it failed. */
+import { tellsHostFault } from "../../host-fault.js";
 import type { Fault } from "../../protocol.js";
 
 /** A failure whose kind the worker knows. */
@@ -28,15 +29,10 @@ export function toFault(error: unknown): Fault {
   };
 }
 
-const hostCodes = new Set(["ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE", "ENFILE", "ENOMEM"]);
-const hostTexts =
-  /No space left on device|quota exceeded|Read-only file system|Input\/output error|Too many open files/i;
-
 /** Whether this host's disk or its limits are at fault: trying another way would fail as well. */
 export function isHostFault(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  if (hidesHostFault(error)) return true;
-  return hostCodes.has((error as NodeJS.ErrnoException).code ?? "") || hostTexts.test(error.message);
+  return hidesHostFault(error) || tellsHostFault(error as NodeJS.ErrnoException);
 }
 
 /**

@@ -1,29 +1,12 @@
 /**
- * Owns what is at a path, without following symlinks, and the names beside a workspace that work in progress uses.
+ * Owns what is at a path, without following symlinks, and what work in progress has beside a workspace.
  *
  * Beside, not in the trash: that may be emptied at any moment.
  */
 import { chmodSync, lstatSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
+import { beside } from "../../../domain/workspace-directory.js";
 import { giveToHolder, holder } from "./holder.js";
-
-/** Suffixes of a workspace's path. What a killed attempt leaves there goes when the workspace is next worked on. */
-export const beside = {
-  /** A `.git` that is being made. */
-  made: ".git-new",
-  /** A `.git` of ours that has been replaced. */
-  replaced: ".git-old",
-  /** What stood where a workspace is to be made. */
-  aside: ".aside",
-  /** A submodule that is being made. */
-  module: ".module-new",
-  /** Submodules of ours that are being replaced. */
-  modules: ".modules-old",
-  /** Where verification checks out what it compares with. */
-  verified: ".verify",
-  /** Objects of a salvage that is being restored. */
-  restored: ".git-restore",
-} as const;
 
 /** Makes the directory that a workspace is in, where that is missing: the server's, and others may only pass through. */
 export function makeParent(path: string): void {

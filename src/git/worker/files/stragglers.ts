@@ -7,8 +7,8 @@
  *    not be looked at, runs as the holder's user and did not begin before the lease (`unreadable`).
  * 2. A process of another user that may not be looked at does not count: every system has such, so that no directory
  *    would ever be free, and it can be none of the holder's unless the holder can become another user.
- * 3. The server, its workers, the Postgres that it started, and whoever started the server never count: they use no
- *    workspace, but to work on it.
+ * 3. The server, its workers, and whoever started the server never count: they use no workspace, but to work on it. The
+ *    embedded Postgres is judged as any other process: it has nothing open there, and is never of a second holders' user.
  * 4. Whoever is ended is the one that was found: its id and the time of its begin are compared right before.
  *    Who is merely `unreadable` is not ended: it may be of another lease.
  * 5. Where there is no `/proc`, nothing is found.

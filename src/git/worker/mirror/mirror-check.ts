@@ -3,11 +3,12 @@
  *
  * libgit2 opens and fetches into a mirror whose packs are truncated, overwritten or missing; only reading fails.
  */
-import { closeSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { MirrorRefs } from "../../../ports/git-engine.js";
 import { isHostFault } from "../files/fault.js";
 import { bytesOf, type Odb, objectType, type Repository, readObject, withRepository } from "../nodegit.js";
+import { tailOf } from "../objects/object-checksum.js";
 import { packDirectory } from "./mirror-packs.js";
 import { recordedLook } from "./mirror-record.js";
 import { describeRefs, isObjectId, isRefName, type Ref, readRefs } from "./refs.js";
@@ -75,24 +76,12 @@ function checkPacks(mirror: string): void {
   const directory = packDirectory(mirror);
   const names = readdirSync(directory);
   for (const name of names.filter((candidate) => candidate.endsWith(".idx"))) {
-    const index = tail(join(directory, name), 2 * checksumBytes);
-    const pack = tail(join(directory, name.replace(/idx$/, "pack")), checksumBytes);
+    const index = tailOf(join(directory, name), 2 * checksumBytes);
+    const pack = tailOf(join(directory, name.replace(/idx$/, "pack")), checksumBytes);
     if (!index.subarray(0, checksumBytes).equals(pack)) throw new Error(`${name} does not fit its pack`);
   }
   for (const name of names.filter((candidate) => candidate.endsWith(".pack"))) {
     const isAlone = !names.includes(name.replace(/pack$/, "idx"));
     if (isAlone && recordedLook(mirror, `pack/${name}`)) throw new Error(`${name} has no index`);
-  }
-}
-
-function tail(path: string, length: number): Buffer {
-  const file = openSync(path, "r");
-  try {
-    const bytes = Buffer.alloc(length);
-    const read = readSync(file, bytes, 0, length, Math.max(fstatSync(file).size - length, 0));
-    if (read !== length) throw new Error("too short");
-    return bytes;
-  } finally {
-    closeSync(file);
   }
 }

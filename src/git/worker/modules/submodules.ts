@@ -9,17 +9,18 @@
  */
 import { appendFileSync, lstatSync, mkdirSync, readFileSync, renameSync, rmdirSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
+import { beside } from "../../../domain/workspace-directory.js";
 import type { SubmoduleTarget, WorkspaceIdentity } from "../../../ports/git-engine.js";
 import { toBytePath, toFsPath } from "../files/byte-path.js";
 import { asHolder, giveToHolder } from "../files/holder.js";
-import { beside, isDirectory } from "../files/place.js";
+import { isDirectory } from "../files/place.js";
 import { removeTree } from "../files/trash.js";
 import type { IndexFile } from "../index/index-file.js";
 import type { TrustedModule } from "../index/trusted-modules.js";
 import { readRefs } from "../mirror/refs.js";
+import { isSubmodule } from "../objects/git-object.js";
 import { checkOutAll } from "../workspace/checkout.js";
 import { makeGitDirectory, placeGitDirectory, quote, submoduleConfiguration } from "../workspace/git-directory.js";
-import { fileKind } from "../workspace/working-tree.js";
 import { placeLfsFiles } from "./lfs-checkout.js";
 
 const heads = "refs/heads/";
@@ -117,20 +118,16 @@ function makeRealDirectories(root: string, path: string): void {
 export function emptySubmodules(root: string, index: IndexFile): string {
   const aside = root + beside.modules;
   removeTree(aside);
-  if (!index.paths.some((_path, position) => isSubmodule(index, position))) return aside;
+  if (!index.paths.some((_path, position) => isSubmodule(index.mode(position)))) return aside;
   mkdirSync(aside);
   giveToHolder(aside);
   asHolder(() => moveAll(root, index, aside));
   return aside;
 }
 
-function isSubmodule(index: IndexFile, position: number): boolean {
-  return (index.mode(position) & fileKind.mask) === fileKind.submodule;
-}
-
 function moveAll(root: string, index: IndexFile, aside: string): void {
   for (const [position, path] of index.paths.entries()) {
-    if (!isSubmodule(index, position)) continue;
+    if (!isSubmodule(index.mode(position))) continue;
     const parts = path.split("/");
     let at = toBytePath(root);
     for (const part of parts) {

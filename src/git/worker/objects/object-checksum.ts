@@ -33,7 +33,7 @@ export function isSound(objects: string, name: string): boolean {
 /** What a pack, or its index, ends with; empty where there is none. */
 export function checksumOf(path: string): string {
   try {
-    return withFile(path, (file, size) => tail(file, size, checksumBytes).toString("hex"));
+    return tailOf(path, checksumBytes).toString("hex");
   } catch (error) {
     if (isHostFault(error)) throw error;
     return "";
@@ -42,7 +42,7 @@ export function checksumOf(path: string): string {
 
 /** The checksum of the pack that an index is of. */
 function namedChecksum(path: string): string {
-  return withFile(path, (file, size) => tail(file, size, 2 * checksumBytes).toString("hex", 0, checksumBytes));
+  return tailOf(path, 2 * checksumBytes).toString("hex", 0, checksumBytes);
 }
 
 function isSoundLoose(objects: string, id: string): boolean {
@@ -78,8 +78,13 @@ function withFile<T>(path: string, work: (file: number, size: number) => T): T {
   }
 }
 
+/** The last bytes of a file. Throws if it has fewer. */
+export function tailOf(path: string, length: number): Buffer {
+  return withFile(path, (file, size) => tail(file, size, length));
+}
+
 function tail(file: number, size: number, length: number): Buffer {
   const bytes = Buffer.alloc(length);
-  readSync(file, bytes, 0, length, Math.max(size - length, 0));
+  if (size < length || readSync(file, bytes, 0, length, size - length) !== length) throw new Error("too short");
   return bytes;
 }

@@ -32,20 +32,21 @@ const mostObjects = 1_000_000;
 export function planPacks({ salvages, mirror, modules }: PlanPacksJob): SparePacks | undefined {
   if (!isDirectory(salvages) || !isDirectory(mirror)) return undefined;
   const mirrors = [mirror, ...modulesOf(modules).filter((one) => isUsed(one, salvages))];
-  const state = [digest(salvages), ...mirrors.map((one) => `${basename(one)} ${names(one).join(" ")}`)].join("\n");
-  if (readState(salvages) === state) return undefined;
+  const stateOf = (seen: string): string =>
+    [seen, ...mirrors.map((one) => `${basename(one)} ${names(one).join(" ")}`)].join("\n");
+  if (readState(salvages) === stateOf(digest(salvages))) return undefined;
   if (mirrors.some((one) => damagedObjects(one).length > 0)) return undefined;
   lowerPriority();
+  bringObjects(mirrors, salvages);
+  // before anything is looked at: a salvage that is made meanwhile changes it, and then nothing is taken away
+  const seen = digest(salvages);
   const current = new Set(mirrors.flatMap(names));
   const needed = neededOf(salvages, mirrors);
   const own = needed ? names(salvages).filter((name) => !current.has(name)) : [];
   const packs = needed ? [...spare(salvages, own, needed), ...alone(salvages)] : [];
-  if (packs.length === 0) {
-    replaceFile(join(salvages, stateName), state);
-    return undefined;
-  }
-  bringObjects(mirrors, salvages);
-  return { packs, seen: digest(salvages) };
+  if (packs.length > 0) return { packs, seen };
+  replaceFile(join(salvages, stateName), stateOf(seen));
+  return undefined;
 }
 
 /** Answers how many went: none where the repository is another one by now. */

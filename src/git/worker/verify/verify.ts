@@ -10,10 +10,10 @@
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import type { Verification } from "../../../domain/verification.js";
+import { beside } from "../../../domain/workspace-directory.js";
 import type { VerifyWorkspaceRequest } from "../../../ports/git-engine.js";
 import { isHostFault } from "../files/fault.js";
 import { asHolder } from "../files/holder.js";
-import { beside } from "../files/place.js";
 import { IndexFile } from "../index/index-file.js";
 import { treeOfIndex } from "../index/index-tree.js";
 import { readTrustedIndex, type TrustedIndex } from "../index/trusted-index.js";

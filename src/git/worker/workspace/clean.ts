@@ -10,12 +10,13 @@
  */
 import { lstatSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { beside } from "../../../domain/workspace-directory.js";
 import type { CleanOutcome, CleanWorkspaceRequest } from "../../../ports/git-engine.js";
 import { toBytePath, toFsPath } from "../files/byte-path.js";
 import { isHostFault } from "../files/fault.js";
 import { asHolder, holder, holderUid } from "../files/holder.js";
 import { describeMounts, describeRefusal } from "../files/obstruction.js";
-import { beside, findWorkspace, isThere, leftoversOf, makeParent } from "../files/place.js";
+import { findWorkspace, isThere, leftoversOf, makeParent } from "../files/place.js";
 import { TrashBin } from "../files/trash.js";
 import { IndexFile } from "../index/index-file.js";
 import { indexPath, readTrustedIndex, type TrustedIndex } from "../index/trusted-index.js";

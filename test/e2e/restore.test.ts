@@ -11,6 +11,8 @@ import { until } from "../support/until.js";
 import { git, Upstream } from "../support/upstream.js";
 
 const servers = useServers();
+/** A server that was just started has no workers yet. */
+const patienceMs = 60_000;
 
 it("G4 G2 after a restore nothing that was given out since the backup is given out again, and its work is salvaged", async () => {
   const root = await servers.directory();
@@ -54,13 +56,17 @@ it("G4 G2 after a restore nothing that was given out since the backup is given o
   expect(await refusal(client.events(revision, { storeId }))).toMatchObject({ reason: "STORE_CHANGED" });
 
   // their directories are salvaged and gone
-  const salvages = await until("all work is saved", async () => {
-    const found = (await client.admin.listSalvages({ repository: "demo" })).salvages;
-    return found.length === 3 && found;
-  });
+  const salvages = await until(
+    "all work is saved",
+    async () => {
+      const found = (await client.admin.listSalvages({ repository: "demo" })).salvages;
+      return found.length === 3 && found;
+    },
+    patienceMs,
+  );
   const works = await Promise.all(salvages.map((one) => git(one.repositoryPath, "show", `${one.ref}:work.txt`)));
   expect(works.sort()).toEqual([early, late, later].map(({ leaseId }) => `of ${leaseId}`).sort());
-  await until("they are gone", () => [early, late, later].every(({ path }) => !existsSync(path)));
+  await until("they are gone", () => [early, late, later].every(({ path }) => !existsSync(path)), patienceMs);
 
   // and what is leased now is none of theirs
   const next = await Promise.all([0, 1, 2].map(() => client.acquire({ repository: "demo", requestId: "" })));
@@ -75,4 +81,4 @@ it("G4 G2 after a restore nothing that was given out since the backup is given o
   await settled(sql, dataDir);
   await expectSoundStore(sql, BigInt(oldest));
   await expectSoundDisk(sql, dataDir);
-}, 120_000);
+}, 240_000);

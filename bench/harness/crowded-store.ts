@@ -56,7 +56,8 @@ export class CrowdedStore {
     if (opened.kind !== "opened") throw new Error(`a ticket was ${opened.kind}`);
     const { ticketId } = opened;
     const asked = performance.now();
-    const granted = await tickets.grant({ ticketId, ...wanted, workspaceRoot: root, mayMake: true });
+    const { url } = this.#repository;
+    const granted = await tickets.grant({ ticketId, ...wanted, workspaceRoot: root, mayMake: true, url });
     const grantMs = performance.now() - asked;
     if (granted.kind !== "granted") throw new Error(`a ticket was not granted but ${granted.kind}`);
     const lease = await tickets.activate({ ticketId, key: granted.key, ...wanted, source: "WARM", timings: [] });

@@ -1,12 +1,16 @@
 /** Owns how values other than durations are read from the command line: labels, numbers, short enum names. */
 import { InvalidArgumentError } from "commander";
 
-/** Collects `key=value` of a repeatable option. */
-export function collectLabel(text: string, before: Record<string, string> = {}): Record<string, string> {
-  const at = text.indexOf("=");
-  if (at < 1) throw new InvalidArgumentError("A label is written key=value.");
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+/** Collects `key=value` of a repeatable option; `what` it is, for who writes it otherwise. */
+export function collectPair(what: string) {
+  return (text: string, before: Record<string, string> = {}): Record<string, string> => {
+    const at = text.indexOf("=");
+    if (at < 1) throw new InvalidArgumentError(`${what} is written key=value.`);
+    return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+  };
 }
+
+export const collectLabel = collectPair("A label");
 
 /** Collects the values of a repeatable option; commas separate too. */
 export function collect(text: string, before: readonly string[] = []): string[] {

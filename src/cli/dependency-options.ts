@@ -1,8 +1,8 @@
 /** Owns the options that say what dependencies are, and how they are shown. */
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { DependencyState } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import type { AcquireOptions, AcquireResponse } from "../client/index.js";
-import { enumName } from "./arguments.js";
+import { collectPair, collectText, enumName } from "./arguments.js";
 
 export interface DependencyFlags {
   readonly dependencyManifest?: readonly string[];
@@ -15,10 +15,18 @@ export function withDependencies(command: Command): Command {
     .option(
       "--dependency-manifest <path>",
       "a file that says what is to be installed: a path, a glob, or `auto`; may be repeated",
-      append,
+      collectText,
     )
-    .option("--environment <key=value>", "what else the dependencies depend on; may be repeated", collectVariable)
-    .option("--keep-path <path>", "an ignored path that is to survive, such as node_modules; may be repeated", append);
+    .option(
+      "--environment <key=value>",
+      "what else the dependencies depend on; may be repeated",
+      collectPair("A variable"),
+    )
+    .option(
+      "--keep-path <path>",
+      "an ignored path that is to survive, such as node_modules; may be repeated",
+      collectText,
+    );
 }
 
 export function dependencyOptions(
@@ -50,14 +58,4 @@ export function dependencyVariables({ dependencies }: AcquireResponse): NodeJS.P
     LEASEHOLD_DEPENDENCIES: enumName(DependencyState, dependencies.state),
     LEASEHOLD_DEPENDENCY_CACHE: dependencies.cachePath,
   };
-}
-
-function append(text: string, before: readonly string[] = []): string[] {
-  return [...before, text];
-}
-
-function collectVariable(text: string, before: Record<string, string> = {}): Record<string, string> {
-  const at = text.indexOf("=");
-  if (at < 1) throw new InvalidArgumentError("It is written key=value.");
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }

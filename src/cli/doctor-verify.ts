@@ -5,6 +5,7 @@
  */
 import { type Verification, VerificationOutcome } from "../../gen/leasehold/v1/admin_service_pb.js";
 import { WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
+import { allPages } from "../client/pages.js";
 import { type ConnectionOptions, withClient } from "./connection.js";
 import type { Finding } from "./doctor-checks.js";
 import { changingNotice } from "./output.js";
@@ -18,13 +19,9 @@ export function verifyWorkspaces(options: ConnectionOptions): Promise<Finding[]>
     const found: Finding[] = [];
     const progress = changingNotice();
     const ids: string[] = [];
-    let pageToken = "";
-    do {
-      const states = [WorkspaceState.IDLE, WorkspaceState.QUARANTINED];
-      const page = await client.workspaces.listActive({ states, pageSize: 1_000, pageToken });
-      ids.push(...page.workspaces.map(({ workspaceId }) => workspaceId));
-      pageToken = page.nextPageToken;
-    } while (pageToken !== "");
+    const states = [WorkspaceState.IDLE, WorkspaceState.QUARANTINED];
+    const ask = (pageToken: string) => client.workspaces.listActive({ states, pageSize: 1_000, pageToken });
+    for await (const { workspaces } of allPages(ask)) ids.push(...workspaces.map(({ workspaceId }) => workspaceId));
     for (const [index, id] of ids.entries()) {
       progress(`verifying ${id} (${index + 1} of ${ids.length})`);
       const { results } = await client.admin.verifyWorkspaces({ workspaceIds: [id] }, { timeoutMs: limitMs });

@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
 import { ListHostsResponseSchema } from "../../gen/leasehold/v1/admin_service_pb.js";
+import { allPages } from "../client/pages.js";
 import { type CallOptions, withCall, withClient } from "./connection.js";
 import { ago, notice, type OutputOptions, printJson, printTable, withOutput } from "./output.js";
 import { withServerSettings } from "./server-settings.js";
@@ -14,12 +15,9 @@ export function addHost(program: Command): void {
     async (options: Flags) => {
       await withClient(options, async (client) => {
         const merged = create(ListHostsResponseSchema);
-        let pageToken = "";
-        do {
-          const page = await client.admin.listHosts({ pageSize: 1_000, pageToken }, { timeoutMs: options.timeout });
-          merged.hosts.push(...page.hosts);
-          pageToken = page.nextPageToken;
-        } while (pageToken !== "");
+        const ask = (pageToken: string) =>
+          client.admin.listHosts({ pageSize: 1_000, pageToken }, { timeoutMs: options.timeout });
+        for await (const { hosts } of allPages(ask)) merged.hosts.push(...hosts);
         if (options.output === "json") return printJson(ListHostsResponseSchema, merged);
         const rows = merged.hosts.map((host) => [
           host.name,

@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { type Workspace, WorkspaceState } from "../../gen/leasehold/v1/workspace_pb.js";
 import { type ListActiveResponse, ListActiveResponseSchema } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import type { Client } from "../client/index.js";
+import { allPages } from "../client/pages.js";
 import { collectEnum, collectLabel, enumName, enumNames } from "./arguments.js";
 import { type CallOptions, withCall, withClient } from "./connection.js";
 import { formatDuration } from "./duration.js";
@@ -91,13 +92,12 @@ async function listAll(client: Client, options: ListFlags): Promise<ListActiveRe
     pageSize: 1_000,
   };
   const merged = create(ListActiveResponseSchema);
-  let pageToken = "";
-  do {
-    const page = await client.workspaces.listActive({ ...request, pageToken }, { timeoutMs: options.timeout });
-    if (pageToken === "") Object.assign(merged, { revision: page.revision, storeId: page.storeId });
-    merged.workspaces.push(...page.workspaces);
-    pageToken = page.nextPageToken;
-  } while (pageToken !== "");
+  const ask = (pageToken: string) =>
+    client.workspaces.listActive({ ...request, pageToken }, { timeoutMs: options.timeout });
+  for await (const { workspaces, revision, storeId } of allPages(ask)) {
+    if (merged.storeId === "") Object.assign(merged, { revision, storeId });
+    merged.workspaces.push(...workspaces);
+  }
   return merged;
 }
 

@@ -11,6 +11,7 @@ import {
 } from "../../gen/leasehold/v1/admin_service_pb.js";
 import { ObjectStorage, type Repository, RepositoryState } from "../../gen/leasehold/v1/repository_pb.js";
 import type { Client } from "../client/index.js";
+import { allPages } from "../client/pages.js";
 import { collectLabel, collectOne, collectText, enumName, parseCount } from "./arguments.js";
 import { type CallOptions, withCall, withClient } from "./connection.js";
 import { formatDuration, parseDuration } from "./duration.js";
@@ -183,12 +184,9 @@ async function listAll(
   timeoutMs: number,
 ): Promise<ListRepositoriesResponse> {
   const merged = create(ListRepositoriesResponseSchema);
-  let pageToken = "";
-  do {
-    const page = await client.admin.listRepositories({ name, labels, pageSize: 1_000, pageToken }, { timeoutMs });
-    merged.repositories.push(...page.repositories);
-    pageToken = page.nextPageToken;
-  } while (pageToken !== "");
+  const ask = (pageToken: string) =>
+    client.admin.listRepositories({ name, labels, pageSize: 1_000, pageToken }, { timeoutMs });
+  for await (const { repositories } of allPages(ask)) merged.repositories.push(...repositories);
   return merged;
 }
 

@@ -10,6 +10,7 @@ import {
 import { LeaseEndReason } from "../../gen/leasehold/v1/lease_pb.js";
 import { type Salvage, SalvageSchema } from "../../gen/leasehold/v1/salvage_pb.js";
 import type { Client } from "../client/index.js";
+import { allPages } from "../client/pages.js";
 import { type LeaseDetails, withLeaseDetails } from "./acquire-options.js";
 import { acquireAndPrint } from "./acquired.js";
 import { enumName } from "./arguments.js";
@@ -106,13 +107,11 @@ async function listAll(client: Client, options: ListFlags): Promise<ListSalvages
   const { repository = "", host = "", holder = "", workspace = "", lease = "", timeout } = options;
   const request = { repository, host, holder, workspaceId: workspace, leaseId: lease, pageSize: 1_000 };
   const merged = create(ListSalvagesResponseSchema);
-  let pageToken = "";
-  do {
-    const page = await client.admin.listSalvages({ ...request, pageToken }, { timeoutMs: timeout });
-    if (pageToken === "") merged.revision = page.revision;
-    merged.salvages.push(...page.salvages);
-    pageToken = page.nextPageToken;
-  } while (pageToken !== "");
+  const ask = (pageToken: string) => client.admin.listSalvages({ ...request, pageToken }, { timeoutMs: timeout });
+  for await (const { salvages, revision } of allPages(ask)) {
+    if (merged.revision === 0n) merged.revision = revision;
+    merged.salvages.push(...salvages);
+  }
   return merged;
 }
 

@@ -27,7 +27,7 @@ export function addScan(group: Command): void {
       const leaseToken = required(options.leaseToken, "LEASEHOLD_LEASE_TOKEN", "no lease token: give --lease-token");
       await withClient(options, async (client) => {
         const session = await client.session(sessionId, leaseToken, { timeoutMs: options.timeout });
-        const { changes, problems } = await session.scan({ agent });
+        const { changes, problems } = await explained(session.scan({ agent }));
         for (const problem of problems) notice(`not read: ${problem}`);
         const response = create(RecordChangeResponseSchema, { changes: [...changes] });
         if (options.output === "json") return printJson(RecordChangeResponseSchema, response);
@@ -40,6 +40,21 @@ export function addScan(group: Command): void {
         printTable(["#", "AGENT", "KIND", "PATH"], rows, "nothing differs");
       });
     });
+}
+
+/** That the workspace is not here, not readable or not whole, or that there is no git, is no defect. */
+async function explained<T>(scanning: Promise<T>): Promise<T> {
+  try {
+    return await scanning;
+  } catch (error) {
+    const [{ GitError }, { ScanError }] = await Promise.all([
+      import("../client/git-command.js"),
+      import("../client/scan.js"),
+    ]);
+    const isOfFiles = error instanceof Error && "syscall" in error;
+    if (!(error instanceof GitError || error instanceof ScanError || isOfFiles)) throw error;
+    throw new CommandError(error.message, exitCodes.conflict);
+  }
 }
 
 function required(given: string | undefined, variable: string, missing: string): string {

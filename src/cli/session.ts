@@ -17,6 +17,7 @@ import {
   ListChangesResponseSchema,
   ListSessionsResponseSchema,
 } from "../../gen/leasehold/v1/session_service_pb.js";
+import { allPages } from "../client/pages.js";
 import { collectEnum, enumName, enumNames } from "./arguments.js";
 import { type CallOptions, withCall, withClient } from "./connection.js";
 import { ago, labelText, notice, type OutputOptions, printFacts, printJson, printTable, withOutput } from "./output.js";
@@ -60,12 +61,9 @@ function addList(group: Command): void {
         const states = (options.state ?? []).map((name) => SessionState[name]);
         const request = { repository, binding, subject, agent, host, states, pageSize: 1_000 };
         const merged = create(ListSessionsResponseSchema);
-        let pageToken = "";
-        do {
-          const page = await client.sessions.listSessions({ ...request, pageToken }, { timeoutMs: options.timeout });
-          merged.sessions.push(...page.sessions);
-          pageToken = page.nextPageToken;
-        } while (pageToken !== "");
+        const ask = (pageToken: string) =>
+          client.sessions.listSessions({ ...request, pageToken }, { timeoutMs: options.timeout });
+        for await (const { sessions } of allPages(ask)) merged.sessions.push(...sessions);
         if (options.output === "json") return printJson(ListSessionsResponseSchema, merged);
         const head = ["SESSION", "REPOSITORY", "BINDING", "STATE", "ACTIVE", "AGENTS", "SUBJECT"];
         printTable(head, merged.sessions.map(row), "no sessions");
@@ -94,12 +92,9 @@ function addChanges(group: Command): void {
       await withClient(options, async (client) => {
         const request = { sessionId, agent: options.agent ?? "", path: options.path ?? "", pageSize: 1_000 };
         const merged = create(ListChangesResponseSchema);
-        let pageToken = "";
-        do {
-          const page = await client.sessions.listChanges({ ...request, pageToken }, { timeoutMs: options.timeout });
-          merged.changes.push(...page.changes);
-          pageToken = page.nextPageToken;
-        } while (pageToken !== "");
+        const ask = (pageToken: string) =>
+          client.sessions.listChanges({ ...request, pageToken }, { timeoutMs: options.timeout });
+        for await (const { changes } of allPages(ask)) merged.changes.push(...changes);
         if (options.output === "json") return printJson(ListChangesResponseSchema, merged);
         const rows = merged.changes.map((change) => [
           String(change.sequence),
@@ -114,13 +109,25 @@ function addChanges(group: Command): void {
     });
 }
 
+interface CloseFlags extends Flags {
+  readonly force?: boolean;
+  readonly leaseToken?: string;
+}
+
 function addClose(group: Command): void {
   withOutput(withCall(group.command("close").description("close a session: its agents' conversations are forgotten")))
     .argument("<id>", "the session")
-    .option("--force", "also while its lease lives, which goes on")
-    .action(async (sessionId: string, options: Flags & { force?: boolean }) => {
+    .option("--force", "also while its lease lives, which goes on; for admins")
+    .option(
+      "--lease-token <token>",
+      "closes it while this lease lives; others on this machine can read it here, so better: LEASEHOLD_LEASE_TOKEN",
+    )
+    .action(async (sessionId: string, options: CloseFlags) => {
       await withClient(options, async (client) => {
-        const request = { sessionId, force: options.force ?? false };
+        const { force = false } = options;
+        // who forces needs none, and the variable may be of another lease
+        const leaseToken = options.leaseToken ?? (force ? "" : (process.env.LEASEHOLD_LEASE_TOKEN ?? ""));
+        const request = { sessionId, force, leaseToken };
         const response = await client.sessions.closeSession(request, { timeoutMs: options.timeout });
         if (options.output === "json") return printJson(CloseSessionResponseSchema, response);
         notice(`session ${sessionId} ${response.alreadyClosed ? "was closed before" : "is closed"}`);

@@ -2,8 +2,9 @@
  * Owns running the `git` program beside a workspace, for `scan`.
  *
  * Invariants:
- * 1. No configuration of the workspace's `.git` is obeyed: git works on a git directory of ours, and nothing of this
- *    process's `GIT_*` variables reaches it.
+ * 1. Files are read, and objects written, with a git directory of ours: no configuration of the workspace's `.git` is
+ *    obeyed there. Its own is only asked where its references are (`ScanTree.head`, `remoteTips`), which starts no program.
+ *    Nothing of this process's `GIT_*` variables reaches git.
  * 2. What is kept of an output is bounded by whoever reads it.
  */
 import { spawn } from "node:child_process";
@@ -69,10 +70,10 @@ export function runGit(args: readonly string[], options: GitOptions): Promise<Gi
         ...options.environment,
       },
       stdio: ["pipe", "pipe", "pipe"],
-      timeout: longestMs,
-      killSignal: "SIGKILL",
     });
     const stop = () => child.kill("SIGKILL");
+    // the one that spawn offers goes on where git could not be started
+    const late = setTimeout(stop, longestMs);
     signal?.addEventListener("abort", stop, { once: true });
     const output: Buffer[] = [];
     let complaint = "";
@@ -83,6 +84,7 @@ export function runGit(args: readonly string[], options: GitOptions): Promise<Gi
     child.stdin.on("error", () => undefined);
     child.stdin.end(input);
     const ended = (act: () => void) => {
+      clearTimeout(late);
       signal?.removeEventListener("abort", stop);
       act();
     };

@@ -83,7 +83,12 @@ export async function scan(place: ScannedWorkspace, options: ScanOptions, record
     await tree.tidy([next.tree]);
     return { changes, problems };
   }
-  throw new Error(`a scan of ${place.directory} did not get through: others scan it without a pause`);
+  throw new ScanError(`a scan of ${place.directory} did not get through: others scan it without a pause`);
+}
+
+/** The workspace cannot be scanned, from here or now. */
+export class ScanError extends Error {
+  override readonly name = "ScanError";
 }
 
 /** Where a session's scans keep what they know. */
@@ -91,7 +96,7 @@ async function homeOf({ sessionId, directory }: ScannedWorkspace): Promise<strin
   if (!/^[A-Za-z0-9_-]+$/.test(sessionId)) throw new TypeError(`no session id: ${JSON.stringify(sessionId)}`);
   const dotGit = join(directory, ".git");
   if (!(await stat(dotGit).catch(() => undefined))?.isDirectory()) {
-    throw new Error(
+    throw new ScanError(
       `${directory} has no .git directory: a scan runs on the session's host, in a workspace that is whole`,
     );
   }

@@ -19,6 +19,7 @@ import type { CloseSessionResponse, SessionService } from "../../gen/leasehold/v
 import type { Workspace } from "../../gen/leasehold/v1/workspace_pb.js";
 import type { WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { LeaseholdError, LeaseLostError } from "./error.js";
+import { allPages } from "./pages.js";
 import { persist } from "./retry.js";
 import { type ScanOptions, type ScanResult, scan } from "./scan.js";
 import { timeout } from "./timeout.js";
@@ -166,13 +167,9 @@ export class Session {
   async *listChanges(options: ListChangesOptions = {}): AsyncGenerator<Change, void, undefined> {
     const { agent = "", path = "", afterSequence = 0n } = options;
     const filter = { sessionId: this.sessionId, agent, path, afterSequence, pageSize: 100 };
-    let pageToken = "";
-    do {
-      const request = { ...filter, pageToken };
-      const page = await this.#persist((call) => this.#calls.sessions.listChanges(request, call), options);
-      yield* page.changes;
-      pageToken = page.nextPageToken;
-    } while (pageToken !== "");
+    const ask = (pageToken: string) =>
+      this.#persist((call) => this.#calls.sessions.listChanges({ ...filter, pageToken }, call), options);
+    for await (const { changes } of allPages(ask)) yield* changes;
   }
 
   /**

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
+import { isRecord } from "../domain/record.js";
 
 export const defaultFileName = "leasehold.yaml";
 
@@ -35,7 +36,7 @@ export function readConfigFile(named: string | undefined, cwd: string, knownKeys
 
 /** Sorts the content into `values`; answers the keys that are unknown. */
 function collect(
-  content: Record<string, unknown>,
+  content: Readonly<Record<string, unknown>>,
   prefix: string,
   known: readonly string[],
   values: Map<string, unknown>,
@@ -50,8 +51,4 @@ function collect(
     if (isGroup && value === null) return [];
     return isGroup && isRecord(value) ? collect(value, `${key}.`, known, values) : [key];
   });
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -212,11 +212,8 @@ function complete(values: SettingValues, file: ConfigFile, cwd: string): Config 
     ),
     mirrorRoot: rest.mirrorRoot ?? join(rest.dataDir, "mirrors"),
     workspaceRoot: rest.workspaceRoot ?? join(rest.dataDir, "workspaces"),
-    holderUser: rest.holderUser,
-    databaseUrl: rest.databaseUrl,
     databaseDirectUrl: rest.databaseDirectUrl ?? rest.databaseUrl,
     host: rest.host ?? defaultHost(hostname()),
-    tokensFile: rest.tokensFile,
     sweeper: {
       intervalMs: sweeperIntervalMs,
       graceMs: sweeperGraceMs,

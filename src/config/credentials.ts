@@ -3,8 +3,10 @@
  *
  * Invariants:
  * 1. A secret is never in the configuration itself, only where to read it.
+ * 2. A prefix is in the normal form that the URLs of upstreams have, so that it fits them however it was written.
  */
 import { z } from "zod";
+import { normalPrefix } from "../domain/upstream-url.js";
 
 /** One credential. Exactly one of `passwordFile`, `keyFile` and `askpass` is set. */
 export interface CredentialConfig {
@@ -30,8 +32,9 @@ const credential = z
     name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, "must be [a-z0-9][a-z0-9._-]{0,62}"),
     url_prefix: z
       .string()
-      .regex(/^(https?|ssh):\/\/|^[^/\s]+@[^/\s]+:/, "must begin with https://, http://, ssh:// or user@host:")
-      .refine((text) => !/^https?:\/\/[^/]*@/.test(text), "must have no user or password")
+      .regex(/^(https?|ssh):\/\/|^[^/\s]+@[^/\s]+:/i, "must begin with https://, http://, ssh:// or user@host:")
+      .refine((text) => !/^https?:\/\/[^/]*@/i.test(text), "must have no user or password")
+      .refine((text) => normalPrefix(text) !== undefined, "must be what URLs of upstreams begin with")
       .optional(),
     username: z.string().min(1).optional(),
     password_file: file.optional(),
@@ -49,7 +52,7 @@ export const credentials = z
   .transform((list): readonly CredentialConfig[] =>
     list.map(({ name, url_prefix, username, password_file, key_file, known_hosts_file, askpass }) => ({
       name,
-      urlPrefix: url_prefix ?? "",
+      urlPrefix: (url_prefix && normalPrefix(url_prefix)) ?? "",
       username: username ?? "",
       ...(password_file && { passwordFile: password_file }),
       ...(key_file && { keyFile: key_file }),

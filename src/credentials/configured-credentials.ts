@@ -9,6 +9,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { Failure } from "../domain/failure.js";
+import { firstLine } from "../domain/secret-text.js";
 import type { Credentials } from "../ports/credentials.js";
 import type { UpstreamCredential } from "../ports/git-engine.js";
 
@@ -76,10 +77,6 @@ async function ask(program: string, url: string): Promise<string> {
     maxBuffer: 64 * 1024,
   });
   return firstLine(stdout);
-}
-
-function firstLine(text: string): string {
-  return text.split(/\r?\n/, 1)[0] ?? "";
 }
 
 function isUnder(url: string, prefix: string): boolean {

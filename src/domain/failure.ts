@@ -125,17 +125,19 @@ export interface FailureRecord {
   readonly reason: FailureReason;
   readonly message: string;
   readonly metadata: Readonly<Record<string, string>>;
+  /** Absent: none. */
+  readonly fields?: readonly FieldFault[];
   readonly retryAfterMs?: number;
 }
 
 export function toRecord(failure: Failure): FailureRecord {
-  const { reason, message, metadata, retryAfterMs } = failure;
-  return retryAfterMs === undefined ? { reason, message, metadata } : { reason, message, metadata, retryAfterMs };
+  const { reason, message, metadata, fields, retryAfterMs } = failure;
+  const wrong = fields.length === 0 ? {} : { fields };
+  return { reason, message, metadata, ...wrong, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
 }
 
-export function fromRecord(record: FailureRecord): Failure {
-  const { reason, message, metadata, retryAfterMs } = record;
-  return new Failure(reason, message, retryAfterMs === undefined ? { metadata } : { metadata, retryAfterMs });
+export function fromRecord({ reason, message, ...options }: FailureRecord): Failure {
+  return new Failure(reason, message, options);
 }
 
 /** The failure that `error` is, or INTERNAL with it as the cause. */

@@ -31,6 +31,14 @@ export function parseUpstream(text: string): ParsedUpstream {
   return hostUrl(text, scheme);
 }
 
+/** The beginning of URLs, in the normal form that they have; undefined if none can begin so. Without slashes at its end. */
+export function normalPrefix(text: string): string | undefined {
+  const base = text.replace(/([^/])\/+$/, (slashes, last: string) => (last === ":" ? slashes : last));
+  const more = /:\/\/|^\//.test(base) ? "/x" : "x";
+  const parsed = parseUpstream(base + more);
+  return parsed.kind === "ok" ? parsed.url.slice(0, -more.length) : undefined;
+}
+
 /** Whether a name of a repository, or else a URL: no name has a slash or a colon, every URL has one. */
 export function looksLikeUrl(text: string): boolean {
   return /[/:\\]/.test(text);

@@ -7,12 +7,14 @@
  * 3. The token goes to the origin of the API and nowhere else: a redirect to another one is not followed.
  * 4. No text of the forge, and no secret, is in what is answered.
  */
+
+import { isRecord } from "../domain/record.js";
 import type { Subject } from "../domain/subject.js";
 import type { SubjectAnswer } from "../ports/forges.js";
 import { boundedText } from "./bounded-body.js";
 import type { Clock } from "./clock.js";
 import { restMs } from "./rate-limit.js";
-import { type ForgeReader, isRecord, type KnownState } from "./reader.js";
+import type { ForgeReader, KnownState } from "./reader.js";
 import type { SecretFile } from "./secret.js";
 
 /** All times in milliseconds. */

@@ -2,7 +2,8 @@
  * Owns how Gitea and Forgejo, whose API is the same, are asked: `GET /repos/{owner}/{repo}/issues/{index}` and
  * `…/pulls/{index}`.
  */
-import { encodedSegments, type ForgeReader, isRecord, plainState } from "./reader.js";
+import { isRecord } from "../domain/record.js";
+import { encodedSegments, type ForgeReader, plainState } from "./reader.js";
 
 export const gitea: ForgeReader = {
   headers: { accept: "application/json" },

@@ -1,5 +1,6 @@
 /** Owns how GitHub is asked: `GET /repos/{owner}/{repo}/issues/{number}` and `…/pulls/{number}` of its REST API. */
-import { encodedSegments, type ForgeReader, isRecord, plainState } from "./reader.js";
+import { isRecord } from "../domain/record.js";
+import { encodedSegments, type ForgeReader, plainState } from "./reader.js";
 
 export const github: ForgeReader = {
   headers: { accept: "application/vnd.github+json", "x-github-api-version": "2022-11-28" },

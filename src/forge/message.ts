@@ -4,6 +4,8 @@
  * Invariant: a value that is missing, of another type, too long, or that holds control characters fails with the name of its
  * place, and nothing of itself.
  */
+import { isRecord } from "../domain/record.js";
+
 export type Message = Readonly<Record<string, unknown>>;
 
 /** A signed message that is not what its kind has to be. */
@@ -14,7 +16,7 @@ export class MalformedMessage extends Error {
 export function parseMessage(body: Uint8Array): Message {
   try {
     const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
-    if (isMessage(value)) return value;
+    if (isRecord(value)) return value;
   } catch {
     // told below
   }
@@ -24,7 +26,7 @@ export function parseMessage(body: Uint8Array): Message {
 /** `path`: names with dots between them. */
 export function part(message: Message, path: string): unknown {
   let value: unknown = message;
-  for (const name of path.split(".")) value = isMessage(value) ? value[name] : undefined;
+  for (const name of path.split(".")) value = isRecord(value) ? value[name] : undefined;
   return value;
 }
 
@@ -57,8 +59,4 @@ export function branchOf(ref: string): string | undefined {
 /** What a forge gives as the new commit of a ref that is gone, whatever the length of its ids. */
 export function isNoCommit(id: unknown): boolean {
   return typeof id === "string" && /^0{40,64}$/.test(id);
-}
-
-function isMessage(value: unknown): value is Message {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -23,10 +23,6 @@ export function plainState(value: unknown): "OPEN" | "CLOSED" | undefined {
   return value === "open" ? "OPEN" : value === "closed" ? "CLOSED" : undefined;
 }
 
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** Each segment of a project's path, as a segment of another one. */
 export function encodedSegments(project: string): string {
   return project.split("/").map(encodeURIComponent).join("/");

@@ -6,6 +6,7 @@
  * 2. What is thrown says which file, and nothing of what is in it.
  */
 import { readFile } from "node:fs/promises";
+import { firstLine, isHeaderText } from "../domain/secret-text.js";
 
 const freshMs = 1_000;
 
@@ -24,8 +25,8 @@ export class SecretFile {
     this.#readAt = performance.now();
     this.#last = readFile(this.#path, "utf8").then(
       (text) => {
-        const line = (text.split(/\r?\n/, 1)[0] ?? "").trim();
-        if (/^[\x20-\x7e]+$/.test(line)) return line;
+        const line = firstLine(text).trim();
+        if (line !== "" && isHeaderText(line)) return line;
         throw new Error(`the first line of ${this.#path} is empty or has other than printable ASCII characters`);
       },
       (error: NodeJS.ErrnoException) => {

@@ -208,7 +208,10 @@ export interface SalvageRequest {
   /** Globs of ignored files that are work nevertheless. */
   readonly salvageIgnored: readonly string[];
   readonly report: SalvageReport;
-  /** A file above `fileBytes`, or work above `totalBytes` in all, is not cut: the outcome is `refused`. */
+  /**
+   * A file above `fileBytes`, or work above `totalBytes` in all, is not cut: the outcome is `refused`. So it is where a part
+   * of a `.git` is not read: for lack of permission, for its size, or since it is of a form that is not known here.
+   */
   readonly limits: { readonly fileBytes: number; readonly totalBytes: number };
 }
 

@@ -72,6 +72,8 @@ export interface GrantRequest {
   readonly commit: string;
   readonly head: string;
   readonly refsVersion: bigint;
+  /** Of the upstream where the commit was found. */
+  readonly url: string;
   /** Directory under which a new workspace's path is made. */
   readonly workspaceRoot: string;
   /** Whether there is room on the disk for a new one. */
@@ -94,6 +96,8 @@ export type GrantOutcome =
   /** Withdrawn, unattended, already served, or of a host that this server does not own. */
   | { readonly kind: "gone" }
   | { readonly kind: "paused" }
+  /** The repository has another upstream now: what is wanted is to be found there. */
+  | { readonly kind: "moved" }
   /** A workspace would have to be made, and may not. */
   | { readonly kind: "no-room" }
   /** `held`: it waits for its own binding, and before nobody; `in-use`: it may not wait. */
@@ -237,7 +241,7 @@ export interface TicketDesk {
 
 /** Acquire's other side: the owner of the ticket's host. */
 export interface TicketBoard {
-  /** Tickets of the owned host that are attended and that `known` does not have, in their order. Reopens those whose grant was lost. */
+  /** Tickets of the owned host that are attended and that `known` does not have, in their order. */
   pending(known: readonly bigint[]): Promise<readonly Ticket[]>;
   /** Gives an attended ticket a workspace if nobody waits before it, else its place in the queue. The workspace becomes PREPARING. */
   grant(request: GrantRequest): Promise<GrantOutcome>;
@@ -249,7 +253,7 @@ export interface TicketBoard {
 }
 
 export interface LeaseStore {
-  /** Renews many leases at once; the answer has the renewed leases, and for the others their end reason. */
+  /** Renews many leases at once; the answer has each one's, in their order: undefined where it has ended. */
   renew(renewals: readonly Renewal[]): Promise<readonly (Lease | undefined)[]>;
   /** Reads a lease, living or ended. */
   find(key: LeaseKey): Promise<Lease | undefined>;

@@ -21,6 +21,8 @@ export interface MirrorUpdate {
   readonly digest: string;
   /** How long ago the fetch began, in milliseconds; undefined if nothing was fetched. */
   readonly fetchedMsAgo?: number;
+  /** Where it was fetched. If the repository has moved from there meanwhile, the mirror counts as never fetched. */
+  readonly url?: string;
 }
 
 /** How much there is that a removal without force would end or leave behind. */
@@ -37,6 +39,7 @@ export interface RepositoryStore {
   byName(name: string): Promise<Repository | undefined>;
   byUrl(url: string): Promise<Repository | undefined>;
   byId(id: number): Promise<Repository | undefined>;
+  /** Another `url` makes every mirror of it count as never fetched, in a version of its own. */
   update(name: string, changes: Partial<RepositorySettings>): Promise<Repository | undefined>;
   list(
     after: string,

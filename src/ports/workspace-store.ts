@@ -44,7 +44,10 @@ export type WorkResult =
   | { readonly kind: "failed"; readonly problem: string; readonly lacksRoom?: boolean };
 
 export interface WorkspaceStore {
-  /** Claims work that is due: cleaning, removing, and what a dead owner left half done. `known`: what this process is doing. */
+  /**
+   * Claims work that is due: cleaning, removing, and what a dead owner left half done, whose tickets are open again.
+   * `known`: what this process is doing.
+   */
   claimWork(known: readonly LeaseKey[], workspaceRoot: string, limit: number): Promise<readonly Work[]>;
   /** Makes the rows of workspaces that are missing for `min_idle`, and claims their making. */
   claimMissingIdle(workspaceRoot: string, limit: number): Promise<readonly Work[]>;

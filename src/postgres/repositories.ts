@@ -1,4 +1,4 @@
-/** Implements the port `RepositoryStore` over migrations/0007_repositories.sql, 0011_verification.sql and 0025_repository_life.sql. */
+/** Implements the port `RepositoryStore` over migrations/0007_repositories.sql, 0011_verification.sql, 0025_repository_life.sql and 0030_upstreams.sql. */
 import { createHash } from "node:crypto";
 import {
   type Mirror,
@@ -82,6 +82,10 @@ export class PostgresRepositories implements RepositoryStore {
   async update(name: string, changes: Partial<RepositorySettings>): Promise<Repository | undefined> {
     const [row] = await run(
       () => this.#sql<RepositoryRow[]>`
+        with moved as (
+          update mirrors m set digest = '', refs_version = m.refs_version + 1, fetch_time = null
+            from repositories r where r.id = m.repository_id and r.name = ${name} and r.url <> ${changes.url ?? null}::text
+        )
         update repositories set
           url = coalesce(${changes.url ?? null}::text, url),
           min_idle = coalesce(${changes.minIdle ?? null}::int, min_idle),
@@ -178,7 +182,7 @@ export class PostgresRepositories implements RepositoryStore {
     await run(
       () => this.#sql`
         select update_mirror(${repositoryId}, ${this.#identity.hostId}, ${update.state}, ${update.problem}, ${update.defaultBranch},
-          ${update.digest}, make_interval(secs => ${ago}::float8))`,
+          ${update.digest}, make_interval(secs => ${ago}::float8), ${update.url ?? null})`,
     );
     const mirror = await this.mirror(repositoryId);
     if (!mirror) throw new Error(`repository ${repositoryId} was removed while its mirror was updated`);

@@ -110,12 +110,12 @@ export class PostgresTickets implements TicketDesk, TicketBoard {
   }
 
   async grant(request: GrantRequest): Promise<GrantOutcome> {
-    const { ticketId, commit, head, refsVersion, workspaceRoot, mayMake } = request;
+    const { ticketId, commit, head, refsVersion, workspaceRoot, mayMake, url } = request;
     const row = only(
       await run(
         () => this.#sql<GrantRow[]>`
           select * from grant_ticket(${String(this.#identity.ownerId)}, ${String(ticketId)}, ${commit}, ${head},
-            ${String(refsVersion)}, ${workspaceRoot}, ${mayMake})`,
+            ${String(refsVersion)}, ${workspaceRoot}, ${mayMake}, ${url})`,
       ),
     );
     if (row.outcome === "waiting" || row.outcome === "exhausted") return { kind: row.outcome, position: row.place };

@@ -16,7 +16,7 @@ async function doctor(args: readonly string[], environment: NodeJS.ProcessEnv) {
   return { checks, text: stdout + stderr, of: (name: string) => checks.find(({ check }) => check.startsWith(name)) };
 }
 
-test("G8 G10 doctor takes directories and the database from the configuration file that serve reads", async () => {
+test("doctor takes directories and the database from the configuration file that serve reads", async () => {
   await using directory = await temporaryDirectory();
   const config = join(directory.path, "leasehold.yaml");
   await writeFile(join(directory.path, "no-directory"), "");
@@ -43,7 +43,7 @@ test("G8 G10 doctor takes directories and the database from the configuration fi
   }
 });
 
-test("G8 G10 doctor prefers LEASEHOLD_DATABASE_URL to DATABASE_URL, as serve does", async () => {
+test("doctor prefers LEASEHOLD_DATABASE_URL to DATABASE_URL, as serve does", async () => {
   await using directory = await temporaryDirectory();
   const { of } = await doctor(["--data-dir", directory.path], {
     DATABASE_URL: "postgres://127.0.0.1:1/wrong",
@@ -52,7 +52,7 @@ test("G8 G10 doctor prefers LEASEHOLD_DATABASE_URL to DATABASE_URL, as serve doe
   expect(of("Postgres (DATABASE_URL)")?.found).toContain("127.0.0.1:2");
 });
 
-test("G8 G10 doctor tells what is wrong with the configuration, and looks at the rest all the same", async () => {
+test("doctor tells what is wrong with the configuration, and looks at the rest all the same", async () => {
   await using directory = await temporaryDirectory();
   const config = join(directory.path, "leasehold.yaml");
   await writeFile(config, "data_dri: data\nttl_min: never\n");

@@ -44,7 +44,7 @@ test("serve says where it listens, once, on standard output; SIGTERM and SIGINT 
   }
 }, 90_000);
 
-test("A8 run against a server on a unix socket: acquires, runs, releases, and leaves nothing leased", async () => {
+test("A8 B4 run against a server on a unix socket: acquires, exports the lease, runs, releases, and leaves nothing leased", async () => {
   const listen = `unix:${join(directory.path, "socket")}`;
   const upstream = join(directory.path, "demo");
   const git = (...args: string[]) =>
@@ -55,6 +55,14 @@ test("A8 run against a server on a unix socket: acquires, runs, releases, and le
   await serving.printed("listening");
   const run = await leasehold(listen, ["run", "-r", upstream, "--", "sh", "-c", "git log --format=%s; exit 3"]);
   expect(run).toMatchObject({ status: 3, stdout: "first\n", stderr: "" });
+  const tell =
+    'echo "$LEASEHOLD_LEASE_ID $LEASEHOLD_FENCE $LEASEHOLD_COMMIT $LEASEHOLD_FINGERPRINT"; echo "$LEASEHOLD_WORKSPACE_DIR"; echo "$MINE"; pwd';
+  const flagsOfRun = ["-r", "demo", "--wait", "20s", "--dependency-manifest", "auto", "--workspace-env", "MINE"];
+  const exported = await leasehold(listen, ["run", ...flagsOfRun, "--", "sh", "-c", tell]);
+  const [words = "", ...places] = exported.stdout.trim().split("\n");
+  expect(words).toMatch(/^w\d+\.(\d+) \1 [0-9a-f]{40} \S+$/);
+  expect(new Set(places).size, exported.stdout + exported.stderr).toBe(1);
+  expect(places[2]).toContain(join(directory.path, "data", "workspaces", "demo"));
   const list = await leasehold(listen, ["show-active", "--repository", "demo", "-o", "json"]);
   expect(JSON.parse(list.stdout).workspaces).toEqual([]);
   const reclaim = await leasehold(listen, ["reclaim", "--repository", "demo", "--older-than", "2h"]);

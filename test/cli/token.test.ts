@@ -8,7 +8,7 @@ import { leasehold, temporaryDirectory } from "../support/command-line.js";
 const isRoot = process.getuid?.() === 0;
 const add = (file: string) => leasehold("", ["token", "create", "--caller", "ci", "--file", file]);
 
-test("G5 token create keeps the mode of a tokens file, and a link to one", async () => {
+test("token create keeps the mode of a tokens file, and a link to one", async () => {
   await using directory = await temporaryDirectory();
   const file = join(directory.path, "tokens.yaml");
   const link = join(directory.path, "link.yaml");
@@ -22,7 +22,7 @@ test("G5 token create keeps the mode of a tokens file, and a link to one", async
   expect((await readdir(directory.path)).sort()).toEqual(["link.yaml", "tokens.yaml"]);
 });
 
-test.skipIf(!isRoot)("G5 token create by root leaves a tokens file to the server's user", async () => {
+test.skipIf(!isRoot)("token create by root leaves a tokens file to the server's user", async () => {
   await using directory = await temporaryDirectory();
   const file = join(directory.path, "tokens.yaml");
   await writeFile(file, "");

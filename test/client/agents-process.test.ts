@@ -14,7 +14,7 @@ import {
 } from "../../src/client/index.js";
 import { isRunning } from "../support/processes.js";
 import { type ServerProcess, useServers } from "../support/server.js";
-import { until } from "../support/until.js";
+import { until, untilStill } from "../support/until.js";
 import { Upstream } from "../support/upstream.js";
 
 const servers = useServers();
@@ -205,14 +205,8 @@ test("E4 a slow reader slows the agent down, and loses nothing", async () => {
   const turn = backend.turn(`flood ${count}`);
   const flooded = () => Number(readFileSync(join(lease.path, "flood.txt"), { encoding: "utf8", flag: "a+" }) || "0");
   // the pipe is full, and stays so while nobody reads
-  let before = -1;
-  const stuck = await until("the agent waits", async () => {
-    const now = flooded();
-    const same = now > 0 && now === before;
-    before = now;
-    await new Promise((settle) => setTimeout(settle, 200));
-    return same && now;
-  });
+  await until("the flood begins", () => flooded() > 0);
+  const stuck = await untilStill("the agent waits", flooded);
   expect(stuck).toBeLessThan(count / 2);
   const texts = (await all(turn)).flatMap((event) => (event.type === "text" ? [event.text.split(" ")[0]] : []));
   expect(texts).toEqual(Array.from({ length: count }, (_, index) => String(index)));

@@ -9,6 +9,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, expect, test } from "vitest";
 import { ChangeKind } from "../../src/client/index.js";
 import { type RecordBatch, scan } from "../../src/client/scan.js";
+import { chance } from "../support/sample.js";
 import { git, Upstream } from "../support/upstream.js";
 
 const roots: string[] = [];
@@ -37,7 +38,7 @@ test("E3 scans of two processes, killed eight times at any moment, record each d
     // both are at work, and are killed wherever they then are
     await Promise.all(children.map((child) => child.stdout && once(child.stdout, "data")));
     for (const child of children) child.stdout?.resume();
-    await pause(Math.random() * 800);
+    await pause(chance(800));
     for (const child of children) kills += child.kill("SIGKILL") ? 1 : 0;
     await Promise.all(closed);
   }

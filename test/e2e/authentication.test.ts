@@ -34,7 +34,7 @@ beforeAll(async () => {
   await writeFile(tokens, entries.join(""));
 });
 
-it("F4 a URL is allowed only where the configuration says so, and a call needs a credential", async () => {
+it("a URL is allowed only where the configuration says so, and a call needs a credential", async () => {
   const server = await servers.start({ flags: ["--tokens-file", tokens] });
   const notAllowed = { code: Code.InvalidArgument, reason: "UPSTREAM_NOT_ALLOWED" };
   for (const url of ["/srv/x.git", "file:///srv/x.git"]) {
@@ -52,7 +52,20 @@ it("F4 a URL is allowed only where the configuration says so, and a call needs a
   await server.stop();
 });
 
-it("F4 a runner can neither use another's lease token nor see another's lease", async () => {
+it("a runner may acquire by a URL that matches allow_urls, which registers it, and by no other", async () => {
+  const { url } = await Upstream.make(root, "allowed");
+  const other = await Upstream.make(root, "another");
+  const flags = ["--tokens-file", tokens, "--allow-local", "--allow-url", `${url.replace(/[^/]+$/, "")}allow*`];
+  const server = await servers.start({ flags });
+  const ann = as(server, "ann");
+  const held = await ann.acquire({ repository: url });
+  expect(held.answer.lease).toMatchObject({ repository: "allowed", caller: "ann" });
+  await ann.release(held);
+  expect(await refusal(ann.acquire({ repository: other.url }))).toMatchObject({ reason: "UPSTREAM_NOT_ALLOWED" });
+  await server.stop();
+});
+
+it("a runner can neither use another's lease token nor see another's lease", async () => {
   const server = await servers.start({ flags: ["--tokens-file", tokens, "--allow-local"] });
   const [ann, bob] = [as(server, "ann"), as(server, "bob")];
   const { url } = await Upstream.make(root, "guarded");

@@ -148,7 +148,8 @@ it("D1 G2 a salvage is never restored over what a binding has; a fresh workspace
   const second = await acquire();
   await writeFile(join(pathOf(second), "other.txt"), "theirs\n");
   await release(second);
-  expect(await refusal(acquire({ restoreSalvageId }))).toMatchObject({ reason: "FIELD_INVALID" });
+  const refused = { reason: "FIELD_INVALID", fields: ["restore_salvage_id"] };
+  expect(await refusal(acquire({ restoreSalvageId }))).toMatchObject(refused);
   const third = await acquire();
   expect([third.source, readFileSync(join(pathOf(third), "other.txt"), "utf8")]).toEqual([
     WorkspaceSource.BOUND,

@@ -52,7 +52,7 @@ const waiting = async (repository: string, count: number) => {
 };
 
 describe("one holder", () => {
-  it("G5 B2 100 callers at once on 10 workspaces: never two holders, told by the files that they write", async () => {
+  it("G4 B2 100 callers at once on 10 workspaces: never two holders, told by the files that they write", async () => {
     await register("shared", 10);
     const clients = [1, 2, 3, 4].map(() => another());
     const paths = new Set<string>();
@@ -87,7 +87,7 @@ describe("one holder", () => {
     expect(live.size).toBe(0);
   }, 60_000);
 
-  it("A4 the same request id 50 times at once gets one lease and one token", async () => {
+  it("G3 the same request id 50 times at once gets one lease and one token", async () => {
     await register("once", 10);
     const requestId = randomUUID();
     const clients = [1, 2, 3, 4, 5].map(() => another());
@@ -104,7 +104,7 @@ describe("one holder", () => {
     await client.release(held);
   });
 
-  it("A4 a replay that is broken off does not end the lease that an earlier answer gave", async () => {
+  it("G3 a replay that is broken off does not end the lease that an earlier answer gave", async () => {
     await register("replayed", 2);
     const requestId = randomUUID();
     const held = await client.acquire({ repository: "replayed", requestId });
@@ -120,7 +120,7 @@ describe("one holder", () => {
     await client.release(held);
   });
 
-  it("A4 a call that is broken off before its answer is answered by its replay", async () => {
+  it("G3 a call that is broken off before its answer is answered by its replay", async () => {
     await register("broken", 1);
     for (let round = 0; round < 12; round++) {
       const requestId = randomUUID();
@@ -134,7 +134,7 @@ describe("one holder", () => {
     }
   });
 
-  it("A4 of several callers with one request id, some may go without taking the lease from the others", async () => {
+  it("G3 of several callers with one request id, some may go without taking the lease from the others", async () => {
     await register("joined", 1);
     const blocker = await client.acquire({ repository: "joined" });
     const requestId = randomUUID();
@@ -201,7 +201,7 @@ describe("the line", () => {
     await client.release(held);
   });
 
-  it("A4 a caller that goes while it waits, or while its mirror is fetched, leaves no lease behind", async () => {
+  it("G3 a caller that goes while it waits, or while its mirror is fetched, leaves no lease behind", async () => {
     await Upstream.make(root, "left");
     await client.admin.registerRepository({ repository: { name: "left", url: web.url("left"), maxWorkspaces: 1 } });
     const blocker = await client.acquire({ repository: "left" });
@@ -225,7 +225,7 @@ describe("the line", () => {
     expect(events.map(({ leaseId }) => leaseId)).toEqual([blocker.leaseId, (await held).leaseId]);
   });
 
-  it("A4 a caller that goes at the moment of the commit leaves no lease behind", async () => {
+  it("G3 a caller that goes at the moment of the commit leaves no lease behind", async () => {
     await register("late", 1);
     const sql = servers.sql(databaseUrl);
     const stopper = servers.sql(databaseUrl, 1);

@@ -37,7 +37,7 @@ async function expectSound(acknowledged: readonly Held[]): Promise<void> {
   }
 }
 
-it("F1 F6 kill -9 of the embedded Postgres under traffic: the server starts it again, and the traffic goes on", async () => {
+it("G12 kill -9 of the embedded Postgres under traffic: the server starts it again, and the traffic goes on", async () => {
   await register("postgres-killed", 4);
   const { pid } = server;
   const traffic = new Traffic({ repository: "postgres-killed", holders: 6, clients: [server.client] });
@@ -55,7 +55,7 @@ it("F1 F6 kill -9 of the embedded Postgres under traffic: the server starts it a
   await expectSound(traffic.acknowledged);
 }, 90_000);
 
-it("F1 A4 kill -9 of server and Postgres in the middle of 20 holders' work: all heartbeat on and release", async () => {
+it("G12 A4 kill -9 of server and Postgres in the middle of 20 holders' work: all heartbeat on and release", async () => {
   await register("both-killed", 20);
   const { client } = server;
   const work = async (number: number) => {
@@ -98,7 +98,7 @@ it("F1 A4 kill -9 of server and Postgres in the middle of 20 holders' work: all 
   await expectSound(all);
 }, 90_000);
 
-it("F6 a second start is up on the same database, and SIGTERM ends the embedded Postgres too", async () => {
+it("G12 a second start is up on the same database, and SIGTERM ends the embedded Postgres too", async () => {
   const { storeId } = await server.client.admin.getServerInfo({});
   const pid = postgresPid(server.dataDir);
   await server.stop();

@@ -42,7 +42,7 @@ async function expectSound(sql: Sql, server: ServerProcess, traffic: Traffic): P
   await expectHonoured(sql, traffic.acknowledged, ["RELEASED"]);
 }
 
-it("F2 a git worker that is killed is an error of its call and nothing else", async () => {
+it("G12 a git worker that is killed is an error of its call and nothing else", async () => {
   const web = await serveGit(root);
   servers.atEnd(() => web.close());
   const server = await servers.start();
@@ -62,7 +62,7 @@ it("F2 a git worker that is killed is an error of its call and nothing else", as
   await server.stop();
 }, 60_000);
 
-it("F2 a server that is killed leaves neither git workers nor their homes behind", async () => {
+it("G12 a server that is killed leaves neither git workers nor their homes behind", async () => {
   const temporary = await servers.directory();
   const server = await servers.start({ env: { TMPDIR: temporary } });
   const { url } = await Upstream.make(root, "orphaned");
@@ -78,7 +78,7 @@ it("F2 a server that is killed leaves neither git workers nor their homes behind
 
 describe("with a Postgres of its own", () => {
   it(
-    "F1 B2 kill -9 of the server, again and again under traffic: every acknowledged lease is honoured",
+    "G12 B2 kill -9 of the server, again and again under traffic: every acknowledged lease is honoured",
     async () => {
       const databaseUrl = await servers.database();
       const server = await servers.start({ databaseUrl });
@@ -99,7 +99,7 @@ describe("with a Postgres of its own", () => {
   );
 
   it(
-    "F1 all backends of Postgres killed, again and again under traffic: the server survives, and the traffic goes on",
+    "G12 all backends of Postgres killed, again and again under traffic: the server survives, and the traffic goes on",
     async () => {
       const databaseUrl = await servers.database();
       const server = await servers.start({ databaseUrl });

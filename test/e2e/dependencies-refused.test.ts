@@ -3,8 +3,9 @@ import { spawn } from "node:child_process";
 import { access, mkdir, readdir, readFile, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, beforeEach, expect, it } from "vitest";
+import { EventKind } from "../../gen/leasehold/v1/event_pb.js";
 import { acquireWith, giveBack, installOnce, makeUpstream, stateOf, write } from "../support/dependencies.js";
-import type { Client } from "../support/rpc-client.js";
+import { type Client, refusal } from "../support/rpc-client.js";
 import { type ServerProcess, useServers } from "../support/server.js";
 import { until } from "../support/until.js";
 import { git, type Upstream } from "../support/upstream.js";
@@ -134,4 +135,32 @@ it("A7 what is kept of a repository goes with it", async () => {
   expect(await sets()).toHaveLength(1);
   await client.admin.removeRepository({ name });
   await until("the directory is gone", async () => !(await isThere(join(server.dataDir, "dependencies", name))));
+});
+
+it("A7 B3 a wish for more manifests than there may be is told by its field, and takes no workspace out of the pool", {
+  timeout: 60_000,
+}, async () => {
+  await upstream.git("checkout", "--quiet", "-b", "many");
+  const many = Array.from({ length: 5_001 }, (_, n) => [`many/${n}.txt`, ""]);
+  await upstream.commit(Object.fromEntries(many));
+  await client.releaseAndClean(await client.acquire({ repository: name }));
+  const wish = { repository: name, revision: "many", dependencyManifests: ["**"] };
+  const kinds = async () => (await client.events(1n, { repository: name })).map(({ kind }) => kind);
+  const before = await kinds();
+  const refused = await refusal(client.acquire({ ...wish, waitMs: 1_000 }));
+  expect(refused).toMatchObject({ reason: "FIELD_INVALID", fields: ["dependency_manifests"] });
+  expect(await kinds()).toEqual(before);
+  // a binding's files are not asked for manifests when they come back, so it is told when its workspace is made
+  const bound = { ...wish, binding: "desk" };
+  expect(await refusal(client.acquire(bound))).toMatchObject({
+    reason: "FIELD_INVALID",
+    fields: ["dependency_manifests"],
+  });
+  // granted once, given back once
+  const claimed = (await kinds()).slice(before.length).filter((kind) => kind === EventKind.WORKSPACE_CLAIMED);
+  expect(claimed).toHaveLength(2);
+  await until("none is out of the pool", async () => {
+    const [repository] = (await client.admin.listRepositories({ name })).repositories;
+    return repository?.workspaces?.idle === 1;
+  });
 });

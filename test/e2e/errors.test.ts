@@ -27,7 +27,7 @@ const versions = async (...held: Held[]) =>
   Promise.all(held.map(async ({ workspaceId }) => (await client.get(workspaceId)).version));
 
 describe("what is asked for", () => {
-  it("F7 an unknown repository, revision, host or workspace is NOT_FOUND with what was asked", async () => {
+  it("B3 an unknown repository, revision, host or workspace is NOT_FOUND with what was asked", async () => {
     const notFound = (reason: string, metadata: object) => ({ code: Code.NotFound, reason, metadata, fields: [] });
     expect(await acquire({ repository: "nothing" })).toMatchObject(
       notFound("REPOSITORY_NOT_FOUND", { repository: "nothing" }),
@@ -56,7 +56,7 @@ describe("what is asked for", () => {
     ["main:README.md"],
     ["@{-1}"],
     ["x".repeat(513)],
-  ])("F7 a revision such as %j is INVALID_ARGUMENT that names the field", async (revision) => {
+  ])("B3 a revision such as %j is INVALID_ARGUMENT that names the field", async (revision) => {
     expect(await acquire({ revision })).toMatchObject({
       code: Code.InvalidArgument,
       reason: "FIELD_INVALID",
@@ -64,7 +64,7 @@ describe("what is asked for", () => {
     });
   });
 
-  it("F7 what is too long is refused with field and limit, and all wrong fields at once", async () => {
+  it("B3 what is too long is refused with field and limit, and all wrong fields at once", async () => {
     const refused = await acquire({
       holder: "h".repeat(257),
       labels: { key: "v".repeat(257), "Not A Key": "v" },
@@ -117,7 +117,7 @@ describe("what is asked for", () => {
     ["ssh://-oProxyCommand=x/y", "FIELD_INVALID"],
     ["/srv/../etc", "FIELD_INVALID"],
     ["relative/path", "FIELD_INVALID"],
-  ])("F7 the URL %j is INVALID_ARGUMENT (%s), and nothing is registered", async (url, reason) => {
+  ])("B3 the URL %j is INVALID_ARGUMENT (%s), and nothing is registered", async (url, reason) => {
     const before = await registered();
     const refused = await acquire({ repository: url });
     expect(refused).toMatchObject({ code: Code.InvalidArgument, reason });
@@ -220,7 +220,7 @@ describe("tokens", () => {
   });
 });
 
-it("F7 a refusal says the same over Connect's JSON", async () => {
+it("B3 a refusal says the same over Connect's JSON", async () => {
   const response = await fetch(`${server.address}/leasehold.v1.WorkspaceService/Acquire`, {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -233,7 +233,7 @@ it("F7 a refusal says the same over Connect's JSON", async () => {
   });
 });
 
-it("F8 neither a lease token nor a request id is in the log or in an event", async () => {
+it("neither a lease token nor a request id is in the log or in an event", async () => {
   const requestId = "a-request-id-that-nobody-else-knows";
   const held = await client.acquire({ repository: "tools", requestId });
   await client.heartbeat(held);

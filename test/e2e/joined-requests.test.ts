@@ -19,18 +19,18 @@ beforeAll(async () => {
   databaseUrl = await servers.database();
   const started = await Promise.all(["east", "west"].map((host) => servers.start({ databaseUrl, host })));
   [east, west] = started as [ServerProcess, ServerProcess];
-  await Upstream.make(root, "shared");
-  await east.client.admin.registerRepository({ repository: { name: "shared", url: web.url("shared") } });
+  await Upstream.make(root, "joined");
+  await east.client.admin.registerRepository({ repository: { name: "joined", url: web.url("joined") } });
 }, 60_000);
 
-it("G10 A4 a request that is sent again to another host is served by the first one's, where its files are", async () => {
+it("G10 G3 a request that is sent again to another host is served by the first one's, where its files are", async () => {
   // each host has its mirror, and no workspace yet
-  for (const { client } of [east, west]) await client.admin.refreshMirror({ repository: "shared" });
-  const ask = { repository: "shared", requestId: "r", waitMs: 40_000 };
-  const asked = web.asked("shared");
+  for (const { client } of [east, west]) await client.admin.refreshMirror({ repository: "joined" });
+  const ask = { repository: "joined", requestId: "r", waitMs: 40_000 };
+  const asked = web.asked("joined");
   web.hold();
   const first = east.client.acquire(ask);
-  await until("the first host asks its upstream", () => web.asked("shared") > asked);
+  await until("the first host asks its upstream", () => web.asked("joined") > asked);
   east.signal("SIGSTOP");
   try {
     web.release();
@@ -42,7 +42,7 @@ it("G10 A4 a request that is sent again to another host is served by the first o
       return row?.n === 1;
     });
     // it serves what is its own meanwhile
-    for (const _ of [1, 2]) await west.client.release(await west.client.acquire({ repository: "shared" }));
+    for (const _ of [1, 2]) await west.client.release(await west.client.acquire({ repository: "joined" }));
     east.signal("SIGCONT");
     const [one, other] = await Promise.all([first, second]);
     expect(other.leaseToken).toBe(one.leaseToken);

@@ -189,7 +189,7 @@ describe("a holder's time", () => {
     });
   });
 
-  it("A4 a waited-for Release answers what its own cleaning came to, and nothing of the next holder", async () => {
+  it("A5 a waited-for Release answers what its own cleaning came to, and nothing of the next holder", async () => {
     const { url } = await Upstream.make(root, "one");
     await client.admin.registerRepository({ repository: { name: "one", url, maxWorkspaces: 1 } });
     for (let round = 0; round < 5; round++) {

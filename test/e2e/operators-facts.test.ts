@@ -11,7 +11,7 @@ import { Upstream } from "../support/upstream.js";
 
 const servers = useServers();
 
-it("G8 D5 Reclaim tells what a removal frees, as it was measured, and a repository its forge", async () => {
+it("A6 D5 Reclaim tells what a removal frees, as it was measured, and a repository its forge", async () => {
   const root = await servers.directory();
   const config = join(root, "leasehold.yaml");
   writeFileSync(config, "forges: [{ name: ours, kind: forgejo, url: 'https://127.0.0.1:1/' }]\n");

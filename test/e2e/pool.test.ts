@@ -57,7 +57,7 @@ async function expire({ workspaceId, fence }: Held): Promise<void> {
 }
 
 describe("the pool", () => {
-  it("G4 min_idle workspaces are made ahead, and again when they are taken", async () => {
+  it("G9 B5 min_idle workspaces are made ahead, and again when they are taken", async () => {
     const name = await register({ minIdle: 2, maxWorkspaces: 3 });
     const idle = () => listed(name, WorkspaceState.IDLE);
     await until("two are idle", async () => (await idle()).length === 2);
@@ -71,7 +71,7 @@ describe("the pool", () => {
     expect((await listed(name, WorkspaceState.IDLE, WorkspaceState.CLEANING)).length).toBe(3);
   });
 
-  it("G4 max_workspaces bounds the pool, and the refused caller learns its position", async () => {
+  it("G9 B5 max_workspaces bounds the pool, and the refused caller learns its position", async () => {
     const name = await register({ maxWorkspaces: 2 });
     const held = [await client.acquire({ repository: name }), await client.acquire({ repository: name })];
     const refused = await refusal(client.acquire({ repository: name }));
@@ -87,7 +87,7 @@ describe("the pool", () => {
     await client.release(next);
   });
 
-  it("G3 a paused repository hands nothing out, and its leases live on", async () => {
+  it("B6 a paused repository hands nothing out, and its leases live on", async () => {
     const name = await register();
     const held = await client.acquire({ repository: name });
     const pause = (paused: boolean) =>
@@ -111,7 +111,7 @@ describe("the pool", () => {
     await client.release(next);
   });
 
-  it("G3 a removed repository takes its workspaces and mirror with it", async () => {
+  it("B6 a removed repository takes its workspaces and mirror with it", async () => {
     const name = await register();
     const held = await client.acquire({ repository: name });
     expect(await refusal(client.admin.removeRepository({ name }))).toMatchObject({ reason: "REPOSITORY_IN_USE" });
@@ -126,7 +126,7 @@ describe("the pool", () => {
 });
 
 describe("Reclaim", () => {
-  it("A4 older_than takes only what has been idle for as long, and dry_run takes nothing", async () => {
+  it("A6 older_than takes only what has been idle for as long, and dry_run takes nothing", async () => {
     const name = await register({ maxWorkspaces: 3 });
     const held = [await client.acquire({ repository: name }), await client.acquire({ repository: name })];
     for (const one of held) await client.releaseAndClean(one);
@@ -144,7 +144,7 @@ describe("Reclaim", () => {
     expect((await client.get(young.workspaceId)).state).toBe(WorkspaceState.IDLE);
   });
 
-  it("A4 lease_ids ends leases, workspace_ids removes what is not leased, and a batch never fails as a whole", async () => {
+  it("A6 lease_ids ends leases, workspace_ids removes what is not leased, and a batch never fails as a whole", async () => {
     const name = await register();
     const [first, second, third] = await Promise.all([1, 2, 3].map(() => client.acquire({ repository: name })));
     if (!first || !second || !third) throw new Error("three leases");

@@ -54,7 +54,7 @@ async function quarantine() {
   return client.whenIn(held.workspaceId, WorkspaceState.QUARANTINED);
 }
 
-it("A4 a live lease is not reset without force, and ends RESET with it", async () => {
+it("D4 a live lease is not reset without force, and ends RESET with it", async () => {
   expect(await reset({})).toMatchObject({ action: WorkspaceAction.NONE, reason: "LEASE_LIVE" });
   await client.heartbeat(held);
   expect(await reset({ force: true })).toMatchObject({ action: WorkspaceAction.LEASE_ENDED, reason: "" });
@@ -64,7 +64,7 @@ it("A4 a live lease is not reset without force, and ends RESET with it", async (
   await client.whenIn(held.workspaceId, WorkspaceState.IDLE);
 });
 
-it("A4 expected_fence lets nothing happen to a workspace that has moved on", async () => {
+it("D4 expected_fence lets nothing happen to a workspace that has moved on", async () => {
   await client.releaseAndClean(held);
   const stale = { expectedFence: held.fence };
   expect(await reset(stale)).toMatchObject({ action: WorkspaceAction.NONE, reason: "FENCE_MISMATCH" });
@@ -72,7 +72,7 @@ it("A4 expected_fence lets nothing happen to a workspace that has moved on", asy
   expect(await reset({ expectedFence: fence })).toMatchObject({ action: WorkspaceAction.RESET });
 });
 
-it("A5 an idle workspace whose files somebody damaged is clean again, file by file", async () => {
+it("D4 an idle workspace whose files somebody damaged is clean again, file by file", async () => {
   const idle = await client.releaseAndClean(held);
   await writeFile(join(idle.path, "src/main.txt"), "damaged\n");
   await writeFile(join(idle.path, "stray.txt"), "stray\n");
@@ -82,14 +82,14 @@ it("A5 an idle workspace whose files somebody damaged is clean again, file by fi
   expect(await git(path, "status", "--porcelain", "--ignored")).toBe("");
 });
 
-it("A5 G2 a forced Reset of a lease with unsaved work salvages it", async () => {
+it("D4 G2 a forced Reset of a lease with unsaved work salvages it", async () => {
   await workUnsaved(held);
   await reset({ force: true });
   await client.whenIn(held.workspaceId, WorkspaceState.IDLE);
   await expectSalvaged(await salvageOf(client, held), root);
 });
 
-it("A5 G2 a quarantined workspace stays so, with its files, through Resets, until they can be salvaged", async () => {
+it("D4 G2 a quarantined workspace stays so, with its files, through Resets, until they can be salvaged", async () => {
   const kept = await quarantine();
   await reset({});
   await until("it was looked at again", async () => (await client.get(held.workspaceId)).fence > kept.fence + 1n);
@@ -101,7 +101,7 @@ it("A5 G2 a quarantined workspace stays so, with its files, through Resets, unti
   expect((await salvageOf(client, held)).files).toBe(1n);
 });
 
-it("A5 abandon_work destroys unsaved work of the named fence only, and is an event", async () => {
+it("D4 abandon_work destroys unsaved work of the named fence only, and is an event", async () => {
   const kept = await quarantine();
   const incomplete = await refusal(client.workspaces.reset({ workspaceId: held.workspaceId, abandonWork: true }));
   expect(incomplete).toMatchObject({ reason: "FIELD_INVALID", fields: ["abandon_work"] });
@@ -119,7 +119,7 @@ it("A5 abandon_work destroys unsaved work of the named fence only, and is an eve
   expect(abandoned).toMatchObject({ workspaceId: held.workspaceId });
 });
 
-it("A5 abandon_work with force ends a lease and destroys its work", async () => {
+it("D4 abandon_work with force ends a lease and destroys its work", async () => {
   await writeFile(join(held.path, "notes.txt"), "untracked\n");
   await reset({ abandonWork: true, force: true, expectedFence: held.fence });
   const idle = await client.whenIn(held.workspaceId, WorkspaceState.IDLE);
@@ -127,7 +127,7 @@ it("A5 abandon_work with force ends a lease and destroys its work", async () => 
   expect(await client.events(1n, { kinds: [EventKind.WORK_ABANDONED], repository: name })).toHaveLength(1);
 });
 
-it("A4 Reset of a repository is an outcome for each of its workspaces", async () => {
+it("D4 Reset of a repository is an outcome for each of its workspaces", async () => {
   const idle = await client.acquire({ repository: name });
   await client.releaseAndClean(idle);
   const { results } = await client.workspaces.reset({ repository: name });

@@ -227,6 +227,14 @@ describe("the end of a salvage", () => {
     expect(event).toMatchObject({ salvageId, holder: "worker" });
   });
 
+  it("G2 a salvage is kept for 14 days where nobody says otherwise", async () => {
+    await workUnsaved(held);
+    await client.release(held, { waitForClean: true });
+    const { createTime, expireTime } = await salvageOf(client, held);
+    const seconds = Number(expireTime?.seconds) - Number(createTime?.seconds);
+    expect(Math.abs(seconds - 14 * 86_400)).toBeLessThanOrEqual(1);
+  });
+
   it("G2 one whose time is over expires, others stay", async () => {
     const short = {
       name,

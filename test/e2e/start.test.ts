@@ -40,7 +40,7 @@ async function failedStart(options: ServerOptions): Promise<{ status: number | n
 
 describe("a start that cannot be is one clear line and a status of its own", () => {
   it(
-    "F6 a data directory that is a file, or below one",
+    "G12 a data directory that is a file, or below one",
     async () => {
       const file = join(root, "file");
       await writeFile(file, "");
@@ -53,7 +53,7 @@ describe("a start that cannot be is one clear line and a status of its own", () 
   );
 
   it(
-    "F6 a data directory of another host name, and a host name of another data directory",
+    "G12 a data directory of another host name, and a host name of another data directory",
     async () => {
       const first = await servers.start({ databaseUrl: await servers.database(), host: "taken" });
       const url = await servers.database();
@@ -66,7 +66,7 @@ describe("a start that cannot be is one clear line and a status of its own", () 
   );
 
   it(
-    "F3 a port that is in use",
+    "G12 a port that is in use",
     async () => {
       const blocker = net.createServer();
       await new Promise<void>((resolve) => blocker.listen(0, "127.0.0.1", resolve));
@@ -79,7 +79,7 @@ describe("a start that cannot be is one clear line and a status of its own", () 
   );
 
   it(
-    "F6 a database of a newer version, and one that is not there",
+    "G12 a database of a newer version, and one that is not there",
     async () => {
       const newer = await servers.database();
       await servers.sql(newer)`insert into migrations (id, name, checksum) values (9999, '9999_future.sql', 'x')`;
@@ -93,7 +93,7 @@ describe("a start that cannot be is one clear line and a status of its own", () 
   );
 
   it(
-    "F5 a configuration with several faults, which are told together, each with its key",
+    "a configuration with several faults, which are told together, each with its key",
     async () => {
       const config = join(root, "faulty.yaml");
       await writeFile(config, "ttl_min: soon\nsurprise: 1\n");
@@ -107,7 +107,7 @@ describe("a start that cannot be is one clear line and a status of its own", () 
   );
 
   it(
-    "F4 an address that is not loopback without authentication, or with tokens in clear text",
+    "an address that is not loopback without authentication, or with tokens in clear text",
     async () => {
       const open = await failedStart({ flags: ["--listen", "0.0.0.0:0"] });
       expect(open.lines).toEqual([expect.stringMatching(/^leasehold: .*authentication/)]);
@@ -120,7 +120,7 @@ describe("a start that cannot be is one clear line and a status of its own", () 
   );
 
   it(
-    "F6 a start that failed leaves nothing behind that keeps the next one from starting",
+    "G12 a start that failed leaves nothing behind that keeps the next one from starting",
     async () => {
       const dataDir = join(root, "again");
       await mkdir(dataDir);
@@ -134,7 +134,7 @@ describe("a start that cannot be is one clear line and a status of its own", () 
 
 describe("the end", () => {
   it(
-    "F3 SIGTERM drains: who waits is told when to come again, and leases live on after the restart",
+    "G12 SIGTERM drains: who waits is told when to come again, and leases live on after the restart",
     async () => {
       const server = await servers.start({ databaseUrl: await servers.database() });
       const { client } = server;
@@ -174,7 +174,7 @@ describe("the end", () => {
   );
 
   it(
-    "F3 a call that runs is finished before the end, and a second SIGTERM ends at once",
+    "G12 a call that runs is finished before the end, and a second SIGTERM ends at once",
     async () => {
       const web = await serveGit(root);
       servers.atEnd(() => web.close());
@@ -211,7 +211,7 @@ describe("the end", () => {
   );
 
   it(
-    "F3 calls that were broken off before do not hold up the end",
+    "G12 calls that were broken off before do not hold up the end",
     async () => {
       const server = await servers.start();
       const { client } = server;
@@ -238,7 +238,7 @@ describe("the end", () => {
   );
 
   it(
-    "F3 a running call that outlasts the limit is told DRAINING, and the server still ends with 0",
+    "G12 a running call that outlasts the limit is told DRAINING, and the server still ends with 0",
     async () => {
       const web = await serveGit(root);
       servers.atEnd(() => web.close());

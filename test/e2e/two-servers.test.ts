@@ -48,7 +48,7 @@ async function tookOver(server: ServerProcess, withinMs: number): Promise<void> 
 
 describe("on one data directory", () => {
   it(
-    "F3 G6 the second server answers what needs the database, hands Acquires on, and takes over after kill -9",
+    "G10 G12 G6 the second server answers what needs the database, hands Acquires on, and takes over after kill -9",
     async () => {
       const { databaseUrl, first, second } = await pair();
       expect([await owns(first), await owns(second)]).toEqual([true, false]);
@@ -116,7 +116,7 @@ describe("on one data directory", () => {
   );
 
   it(
-    "F3 a frozen owner loses its host to the second server, and does no harm when it thaws",
+    "G10 G12 a frozen owner loses its host to the second server, and does no harm when it thaws",
     async () => {
       const { databaseUrl, first, second } = await pair();
       const name = await register(first, "frozen");
@@ -150,7 +150,7 @@ describe("on one data directory", () => {
   );
 
   it(
-    "F6 two servers share one embedded Postgres, which outlives the kill of the first and ends with the last",
+    "G10 two servers share one embedded Postgres, which outlives the kill of the first and ends with the last",
     async () => {
       const first = await servers.start({ databaseUrl: undefined });
       const second = await servers.start({ databaseUrl: undefined, dataDir: first.dataDir });
@@ -169,7 +169,7 @@ describe("on one data directory", () => {
   );
 
   it(
-    "A4 F1 a lease that ran out while nobody owned its host is not ended by whoever comes next",
+    "A4 G12 a lease that ran out while nobody owned its host is not ended by whoever comes next",
     async () => {
       const databaseUrl = await servers.database();
       const server = await servers.start({ databaseUrl });

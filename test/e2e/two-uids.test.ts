@@ -88,7 +88,7 @@ const unsaved = `cd "$1" && echo 'committed mark' > committed.txt && git add com
 const closed = ["mirrors", "salvages", "indexes", "trash", "workspaces", "postgres", "id"];
 
 describe.skipIf(!isRoot)("a lease in the two-uid layout", () => {
-  it("G4 is worked in by the other user, salvaged, cleaned, handed out as a fresh clone, and restored", async () => {
+  it("is worked in by the other user, salvaged, cleaned, handed out as a fresh clone, and restored", async () => {
     await register();
     const held = await acquire();
     expect(state(held.path)).toEqual(await fresh());
@@ -117,7 +117,7 @@ describe.skipIf(!isRoot)("a lease in the two-uid layout", () => {
     await server.client.releaseAndClean(restored);
   }, 120_000);
 
-  it("G4 shows its holder nothing else of the server", async () => {
+  it("shows its holder nothing else of the server", async () => {
     await register();
     const held = await acquire();
     for (const place of closed.filter((one) => one !== "postgres" && one !== "id")) {
@@ -155,7 +155,7 @@ describe.skipIf(!isRoot)("a lease in the two-uid layout", () => {
     await server.client.releaseAndClean(next);
   });
 
-  it("G4 gets a directory of the user's own where the layout was changed meanwhile", async () => {
+  it("gets a directory of the user's own where the layout was changed meanwhile", async () => {
     await register();
     await server.client.releaseAndClean(await acquire());
     await server.stop();
@@ -186,7 +186,7 @@ describe("serve --holder-user", () => {
     return stderr.replace(/^leasehold: holder_user: /, "").trim();
   };
 
-  it("G4 is refused for what is no user, or the server's own", async () => {
+  it("is refused for what is no user, or the server's own", async () => {
     expect(await faultOf("no such user")).toMatch(/must be a user's name, UID or UID:GID \(from --holder-user\)$/);
     if (!isRoot) return;
     expect(await faultOf("nosuchuser")).toBe("there is no user nosuchuser");
@@ -194,56 +194,50 @@ describe("serve --holder-user", () => {
     expect(await faultOf("0:5")).toBe("0:5 is the server's own user: name another one, or none");
   });
 
-  it.skipIf(!isRoot)("G4 is refused for the user that the embedded Postgres runs as", async () => {
+  it.skipIf(!isRoot)("is refused for the user that the embedded Postgres runs as", async () => {
     const uid = execFileSync("id", ["-u", "postgres"], { encoding: "utf8" }).trim();
     expect(await faultOf(uid, undefined, { DATABASE_URL: "" })).toMatch(
       /^the embedded Postgres runs as uid \d+: make a user/,
     );
   });
 
-  it.skipIf(!isRoot)(
-    "G4 is refused where the user could not come to its workspaces, or could replace them",
-    async () => {
-      const hidden = join(root, "hidden");
-      mkdirSync(hidden, { mode: 0o700 });
-      expect(await faultOf("61234", join(hidden, "data"))).toBe(
-        `uid 61234 may not pass through ${hidden} to the workspaces`,
-      );
-      const open = join(root, "open");
-      mkdirSync(open);
-      chmodSync(open, 0o777);
-      expect(await faultOf("61234", join(open, "data"))).toBe(
-        `uid 61234 may write to ${open}, and could replace what is in it`,
-      );
-      chownSync(open, holder.uid, holder.gid);
-      chmodSync(open, 0o555);
-      expect(await faultOf("61234", join(open, "data"))).toBe(
-        `${open} belongs to uid 61234, who could replace what is in it`,
-      );
-    },
-  );
+  it.skipIf(!isRoot)("is refused where the user could not come to its workspaces, or could replace them", async () => {
+    const hidden = join(root, "hidden");
+    mkdirSync(hidden, { mode: 0o700 });
+    expect(await faultOf("61234", join(hidden, "data"))).toBe(
+      `uid 61234 may not pass through ${hidden} to the workspaces`,
+    );
+    const open = join(root, "open");
+    mkdirSync(open);
+    chmodSync(open, 0o777);
+    expect(await faultOf("61234", join(open, "data"))).toBe(
+      `uid 61234 may write to ${open}, and could replace what is in it`,
+    );
+    chownSync(open, holder.uid, holder.gid);
+    chmodSync(open, 0o555);
+    expect(await faultOf("61234", join(open, "data"))).toBe(
+      `${open} belongs to uid 61234, who could replace what is in it`,
+    );
+  });
 
-  it.skipIf(!isRoot)(
-    "G4 is refused where a symlink on the way to its directories is the user's to change",
-    async () => {
-      const [theirs, real] = [join(root, "theirs"), join(root, "real")];
-      for (const path of [theirs, join(real, "data")]) mkdirSync(path, { recursive: true });
-      // one link into the user's directory, which has one that leads to where all is well
-      symlinkSync(join(real, "data"), join(theirs, "link"));
-      symlinkSync(join("theirs", "link"), join(root, "first"));
-      chownSync(theirs, holder.uid, holder.gid);
-      expect(await faultOf("61234", join(root, "first"))).toBe(
-        `${theirs} belongs to uid 61234, who could replace what is in it`,
-      );
-      chownSync(theirs, 0, 0);
-      lchownSync(join(theirs, "link"), holder.uid, holder.gid);
-      expect(await faultOf("61234", join(root, "first"))).toBe(
-        `${join(theirs, "link")} belongs to uid 61234, who could replace what is in it`,
-      );
-    },
-  );
+  it.skipIf(!isRoot)("is refused where a symlink on the way to its directories is the user's to change", async () => {
+    const [theirs, real] = [join(root, "theirs"), join(root, "real")];
+    for (const path of [theirs, join(real, "data")]) mkdirSync(path, { recursive: true });
+    // one link into the user's directory, which has one that leads to where all is well
+    symlinkSync(join(real, "data"), join(theirs, "link"));
+    symlinkSync(join("theirs", "link"), join(root, "first"));
+    chownSync(theirs, holder.uid, holder.gid);
+    expect(await faultOf("61234", join(root, "first"))).toBe(
+      `${theirs} belongs to uid 61234, who could replace what is in it`,
+    );
+    chownSync(theirs, 0, 0);
+    lchownSync(join(theirs, "link"), holder.uid, holder.gid);
+    expect(await faultOf("61234", join(root, "first"))).toBe(
+      `${join(theirs, "link")} belongs to uid 61234, who could replace what is in it`,
+    );
+  });
 
-  it.skipIf(!isRoot)("G4 is refused where the server has no privilege", async () => {
+  it.skipIf(!isRoot)("is refused where the server has no privilege", async () => {
     const main = new URL("../../dist/src/main.js", import.meta.url).pathname;
     const own = join(root, "nobody");
     mkdirSync(own);
@@ -275,7 +269,7 @@ describe("serve --holder-user", () => {
     );
   });
 
-  it.skipIf(!isRoot)("G4 is what doctor tells of", async () => {
+  it.skipIf(!isRoot)("is what doctor tells of", async () => {
     const of = async (...flags: string[]) => {
       const { stdout } = await leasehold("", ["doctor", "--output", "json", "--data-dir", server.dataDir, ...flags], {
         DATABASE_URL: databaseUrl,

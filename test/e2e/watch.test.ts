@@ -183,7 +183,7 @@ it("G5 a reader whose next revision was forgotten while it was slow is told so, 
 });
 
 describe("restarts", () => {
-  it("F1 G5 a watcher that resumes across kill -9 and restarts misses nothing and sees nothing twice", async () => {
+  it("F7 G5 a watcher that resumes across kill -9 and restarts misses nothing and sees nothing twice", async () => {
     const databaseUrl = await servers.database();
     const restarted = await servers.start({ databaseUrl });
     await register("restarted", restarted);

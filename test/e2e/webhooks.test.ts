@@ -133,16 +133,21 @@ it("D3 HTTP/2 is listened to as well, and a Host that is none harms nobody", asy
   expect(await followed(sql)).toBe(2);
 });
 
-it("D3 an answer is there within 100 ms of the message", async () => {
-  const times: number[] = [];
-  for (let number = 1; number <= 11; number++) {
-    const sent = closing("owner/name", number);
-    const start = performance.now();
-    expect((await post(server, "ours", sent)).status).toBe(202);
-    times.push(performance.now() - start);
+it("D3 an answer waits for nothing but its being stored: following may take as long as it takes", async () => {
+  const holder = servers.sql(server.databaseUrl, 1);
+  await holder.unsafe("begin");
+  try {
+    // whoever follows what is said of a subject has to wait for these
+    await holder.unsafe("lock table leasehold.subjects, leasehold.sessions in access exclusive mode");
+    for (let number = 1; number <= 11; number++) {
+      expect((await post(server, "ours", closing("owner/name", number))).status).toBe(202);
+    }
+    const done = await sql`select 1 from leasehold.forge_deliveries where done_time is not null`;
+    expect([(await deliveries()).length, done.length]).toEqual([11, 0]);
+  } finally {
+    await holder.unsafe("rollback");
   }
-  // the quickest: the others meet what else this machine has to do
-  expect(Math.min(...times)).toBeLessThan(100);
+  expect(await followed(sql)).toBe(11);
 });
 
 it("D3 what is said of one subject is followed in its order, all of it", async () => {

@@ -34,11 +34,11 @@ it("B2 there are points in every step", () => {
   }
 });
 
-it("B2 F2 G2 a worker that is killed on the way to a clean workspace loses nothing", async () => {
+it("B2 G12 G2 a worker that is killed on the way to a clean workspace loses nothing", async () => {
   await Promise.all(sample(cleaning, 8).map((point) => trial.clean(point, "kill-worker")));
 }, 600_000);
 
-it("B2 F2 G2 a worker that is killed while it restores a salvage brings all of it back the next time", async () => {
+it("B2 G12 G2 a worker that is killed while it restores a salvage brings all of it back the next time", async () => {
   await Promise.all(sample(restoring, 4).map((point) => trial.restore(point, "kill-worker")));
 }, 600_000);
 

@@ -39,7 +39,7 @@ function path(number: number): string {
   return `/repos/o/n/issues/${number}`;
 }
 
-test("C4 N subjects take at least (N - 1) times 200 ms, and one request runs at a time, however many ask", async () => {
+test("C5 N subjects take at least (N - 1) times 200 ms, and one request runs at a time, however many ask", async () => {
   const ask = asking();
   const numbers = Array.from({ length: 20 }, (_, index) => index + 1);
   for (const number of numbers) api.answers.set(path(number), open);
@@ -52,7 +52,7 @@ test("C4 N subjects take at least (N - 1) times 200 ms, and one request runs at 
   expect(api.asked.map((asked) => asked.path)).toEqual(numbers.map(path));
 });
 
-test("C4 two forges do not wait for each other", async () => {
+test("C5 two forges do not wait for each other", async () => {
   const other = await ApiServer.start();
   let letGo = () => {};
   const held = new Promise<void>((resolve) => (letGo = resolve));
@@ -68,7 +68,7 @@ test("C4 two forges do not wait for each other", async () => {
   await other.stop();
 });
 
-test("C4 429 with a short Retry-After is waited for and asked again", async () => {
+test("C5 429 with a short Retry-After is waited for and asked again", async () => {
   const ask = asking();
   api.answers.set(path(1), inTurn(status(429, {}, { "retry-after": "3" }), open));
   expect(await ask(1)).toMatchObject({ state: "OPEN" });
@@ -77,7 +77,7 @@ test("C4 429 with a short Retry-After is waited for and asked again", async () =
   expect(clock.pauses).toEqual([3_000]);
 });
 
-test("C4 while a forge wants to be left alone for long, all questions are unknown at once, and none is asked", async () => {
+test("C5 while a forge wants to be left alone for long, all questions are unknown at once, and none is asked", async () => {
   const ask = asking();
   api.answers.set(path(1), status(429, {}, { "retry-after": "3600" }));
   api.answers.set(path(2), open);
@@ -102,7 +102,7 @@ test.each([
   ["GitLab", { "ratelimit-remaining": "0", "ratelimit-reset": String(Date.parse("2030-01-01T00:00:30Z") / 1_000) }],
   ["a draft standard", { "ratelimit-remaining": "0", "ratelimit-reset": "30" }],
   ["HTTP", { "retry-after": "Tue, 01 Jan 2030 00:00:30 GMT" }],
-])("C4 limits in the words of %s are honoured", async (_who, headers) => {
+])("C5 limits in the words of %s are honoured", async (_who, headers) => {
   const ask = asking();
   api.answers.set(path(1), status(403, {}, { date: "Tue, 01 Jan 2030 00:00:00 GMT", ...headers }));
   api.answers.set(path(2), open);
@@ -112,7 +112,7 @@ test.each([
   expect(await ask(2)).toMatchObject({ state: "OPEN" });
 });
 
-test("C4 the last answer of a budget is used, and the next question is not asked before the reset", async () => {
+test("C5 the last answer of a budget is used, and the next question is not asked before the reset", async () => {
   const ask = asking();
   const headers = {
     date: "Tue, 01 Jan 2030 00:00:00 GMT",
@@ -125,13 +125,13 @@ test("C4 the last answer of a budget is used, and the next question is not asked
   expect(api.asked).toHaveLength(1);
 });
 
-test("C4 429 without a word leaves the forge alone for a minute", async () => {
+test("C5 429 without a word leaves the forge alone for a minute", async () => {
   const ask = asking();
   api.answers.set(path(1), status(429, {}));
   expect((await ask(1)).problem).toContain("in 60 s");
 });
 
-test("C4 a forge that says nothing is left after its time, and the next is asked", async () => {
+test("C5 a forge that says nothing is left after its time, and the next is asked", async () => {
   const ask = asking({ timeoutMs: 200 });
   api.answers.set(path(1), () => {});
   // begins, and never ends
@@ -146,7 +146,7 @@ test("C4 a forge that says nothing is left after its time, and the next is asked
   expect(answers[0]?.problem).toBe("the forge did not answer in time");
 });
 
-test("C4 who asks can give up, and the forge is free for the next", async () => {
+test("C5 who asks can give up, and the forge is free for the next", async () => {
   const ask = asking();
   const leaving = new AbortController();
   api.answers.set(path(1), (_response, request) => void (request.url && leaving.abort()));
@@ -158,7 +158,7 @@ test("C4 who asks can give up, and the forge is free for the next", async () => 
   expect(api.asked.map((asked) => asked.path)).toEqual([path(1), path(3)]);
 });
 
-test("C4 no more than a mebibyte of an answer is taken", async () => {
+test("C5 no more than a mebibyte of an answer is taken", async () => {
   const ask = asking();
   const long = (bytes: number) => ({ state: "open", body: "x".repeat(bytes) });
   api.answers.set(path(1), status(200, long(1024 * 1024 - 100)));
@@ -182,7 +182,7 @@ test("C4 no more than a mebibyte of an answer is taken", async () => {
   expect(written).toBeLessThan(32 * 1024 * 1024);
 });
 
-test("C4 the token goes to no other origin, not even to where the forge redirects", async () => {
+test("C5 the token goes to no other origin, not even to where the forge redirects", async () => {
   const ask = asking();
   const other = await ApiServer.start();
   other.answers.set(path(1), open);
@@ -200,7 +200,7 @@ test("C4 the token goes to no other origin, not even to where the forge redirect
   await other.stop();
 });
 
-test("C4 redirects within the origin are followed a few times, each of them apart", async () => {
+test("C5 redirects within the origin are followed a few times, each of them apart", async () => {
   const ask = asking();
   api.answers.set(path(1), status(301, {}, { location: "/repositories/5/issues/1" }));
   api.answers.set("/repositories/5/issues/1", status(307, {}, { location: "/repositories/6/issues/1" }));
@@ -213,7 +213,7 @@ test("C4 redirects within the origin are followed a few times, each of them apar
   expect(api.asked).toHaveLength(3 + 4);
 });
 
-test("C4 a forge that cannot be reached is a failure that says so, and has no secret in it", async () => {
+test("C5 a forge that cannot be reached is a failure that says so, and has no secret in it", async () => {
   const ask = asking();
   await api.stop();
   const answer = await ask(1);

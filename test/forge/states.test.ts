@@ -39,7 +39,7 @@ function forgeOf(kind: ForgeKind, withToken = true) {
 const known = (state: string) => ({ state, problem: "", failed: false });
 
 test.each(["forgejo", "gitea", "github"] as const)(
-  "C1 %s: issues and pull requests are open, closed or merged",
+  "C2 %s: issues and pull requests are open, closed or merged",
   async (kind) => {
     const { ask } = forgeOf(kind);
     const { issue, pull } = kind === "github" ? bodies.github : bodies.gitea;
@@ -64,7 +64,7 @@ test.each(["forgejo", "gitea", "github"] as const)(
   },
 );
 
-test("C1 gitlab: issues and merge requests of nested groups are open, closed or merged", async () => {
+test("C2 gitlab: issues and merge requests of nested groups are open, closed or merged", async () => {
   const { ask } = forgeOf("gitlab");
   const { issue, pull } = bodies.gitlab;
   const pages: readonly (readonly [string, string, unknown, string])[] = [
@@ -83,14 +83,14 @@ test("C1 gitlab: issues and merge requests of nested groups are open, closed or 
   expect(new Set(api.asked.map(({ headers }) => headers["private-token"]))).toEqual(new Set([token]));
 });
 
-test("C1 without a token file no token is sent", async () => {
+test("C2 without a token file no token is sent", async () => {
   const { ask } = forgeOf("github", false);
   api.answers.set("/api/v3/repos/o/n/issues/1", status(200, bodies.github.issue("open")));
   expect(await ask("o/n/issues/1")).toEqual(known("OPEN"));
   expect(api.asked[0]?.headers.authorization).toBeUndefined();
 });
 
-test("C1 what the forge has not, or does not show, is unknown, and no failure", async () => {
+test("C2 what the forge has not, or does not show, is unknown, and no failure", async () => {
   const { ask } = forgeOf("forgejo");
   expect(await ask("o/n/issues/404")).toMatchObject({ state: "UNKNOWN", failed: false });
   api.answers.set("/api/v1/repos/o/n/issues/410", status(410, {}));
@@ -103,7 +103,7 @@ test("C1 what the forge has not, or does not show, is unknown, and no failure", 
   expect(api.asked).toHaveLength(asked);
 });
 
-test("C1 an answer that is not of the API is unknown and a failure, whatever is wrong with it", async () => {
+test("C2 an answer that is not of the API is unknown and a failure, whatever is wrong with it", async () => {
   const { ask } = forgeOf("gitea");
   const path = "/api/v1/repos/o/n/issues/1";
   for (const body of [null, [], "open", {}, { state: "OPEN" }, { state: true }, { state: { state: "open" } }]) {
@@ -118,7 +118,7 @@ test("C1 an answer that is not of the API is unknown and a failure, whatever is 
   }
 });
 
-test("C3 what has not changed is not sent again: 304 is what it was", async () => {
+test("C5 what has not changed is not sent again: 304 is what it was", async () => {
   const { ask } = forgeOf("github");
   const path = "/api/v3/repos/o/n/issues/1";
   api.answers.set(path, tagged('W/"one"', bodies.github.issue("closed")));
@@ -130,7 +130,7 @@ test("C3 what has not changed is not sent again: 304 is what it was", async () =
   expect(api.asked.at(-1)?.headers["if-none-match"]).toBe('W/"two"');
 });
 
-test("C3 a bounded number of answers is kept, the latest ones", async () => {
+test("C5 a bounded number of answers is kept, the latest ones", async () => {
   const clock = new MovedClock();
   const entry = { name: "ours", kind: "gitea", url: "https://git.example.com", apiUrl: api.url } as const;
   const forges = new HttpForges([entry], { clock, limits: { maxKept: 2 } });
@@ -147,7 +147,7 @@ test("C3 a bounded number of answers is kept, the latest ones", async () => {
   ]);
 });
 
-test("C1 a token that was changed is used, and one that is gone fails without a word of it", async () => {
+test("C2 a token that was changed is used, and one that is gone fails without a word of it", async () => {
   const file = join(directory, "rotated");
   writeFileSync(file, "first\n");
   const entry = {

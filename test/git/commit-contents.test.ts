@@ -176,3 +176,13 @@ describe("Git LFS", () => {
     },
   );
 });
+
+test("G1 attributes that a simpler way would try for ever are matched at once", async () => {
+  const begin = performance.now();
+  const told = await contents(
+    { ".gitattributes": "*a*a*a*a*a*a*a*b filter=lfs\n", [`${"a".repeat(250)}`]: "x", aaaaaaab: "y" },
+    [],
+  );
+  expect(told).toMatchObject({ problem: "" });
+  expect(performance.now() - begin).toBeLessThan(20_000);
+});

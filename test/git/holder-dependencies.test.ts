@@ -47,7 +47,7 @@ describe.skipIf(!isRoot)("with a second user", () => {
     expect(lstatSync(cachePath)).toMatchObject(holder);
   });
 
-  it("G4 no directory is made, or given away, behind a symlink that comes up meanwhile", async () => {
+  it("no directory is made, or given away, behind a symlink that comes up meanwhile", async () => {
     const [left, next] = [await bench.workspace(), await bench.workspace()];
     const many = [...Array.from({ length: 300 }, (_, number) => `k${number}/node_modules`), ...paths];
     await leave(left, many);

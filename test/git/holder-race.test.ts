@@ -17,7 +17,7 @@ afterAll(async () => {
 });
 
 describe.skipIf(!isRoot)("beside a process that swaps directories and symlinks", () => {
-  it("G4 50 cleanings and removals touch nothing outside", async () => {
+  it("50 cleanings and removals touch nothing outside", async () => {
     const { site, target } = await scene.workspace();
     const places = scene.outside("race");
     for (const place of places) for (let name = 0; name < 100; name++) writeFileSync(join(place, `s${name}`), "canary");

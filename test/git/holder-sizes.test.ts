@@ -53,17 +53,34 @@ test.skipIf(!canMount())("A5 files that a checkout may have converted are copied
 test("A7 a workspace with more manifests than are looked at has no fingerprint", async () => {
   const workspace = await kept.workspace();
   const request = { ...workspace.keepRequest([]), path: workspace.path };
-  for (let number = 0; number < 4_990; number++) sparse(join(workspace.path, `d${number}/package.json`), 0);
-  expect(await kept.bench.engine.workspaceFingerprint(request)).not.toBe("");
-  for (let number = 0; number < 20; number++) sparse(join(workspace.path, `e${number}/package.json`), 0);
+  expect(await kept.bench.engine.workspaceFingerprint(request)).toBe(workspace.fingerprint);
+  for (let number = 0; number < 5_001; number++) sparse(join(workspace.path, `d${number}/package.json`), 0);
   expect(await kept.bench.engine.workspaceFingerprint(request)).toBe("");
 });
 
 test("A7 a workspace with larger manifests than are looked at has no fingerprint", async () => {
   const workspace = await kept.workspace();
   const request = { ...workspace.keepRequest([]), path: workspace.path };
-  for (let number = 0; number < 8; number++) sparse(join(workspace.path, `d${number}/package.json`), 60);
-  expect(await kept.bench.engine.workspaceFingerprint(request)).not.toBe("");
-  for (let number = 0; number < 2; number++) sparse(join(workspace.path, `e${number}/package.json`), 60);
+  for (let number = 0; number < 10; number++) sparse(join(workspace.path, `d${number}/package.json`), 60);
   expect(await kept.bench.engine.workspaceFingerprint(request)).toBe("");
+});
+
+test("A5 references that are made large are not read whole", async () => {
+  const upstream = new UpstreamRepository(bench.at("referred"));
+  upstream.commit("base", { "a.txt": "a\n" });
+  const job = await Job.start(bench, await bench.mirror(upstream.path, "referred-mirror"), upstream.path);
+  for (let number = 0; number < 1_000; number++) sparse(join(job.path, `.git/refs/heads/x${number}`), 256);
+  const begin = performance.now();
+  expect(await job.salvage()).toEqual({ kind: "none" });
+  expect(performance.now() - begin).toBeLessThan(20_000);
+});
+
+test("A5 a .git with more to be read than is looked at is kept as it is", async () => {
+  const upstream = new UpstreamRepository(bench.at("logged"));
+  upstream.commit("base", { "a.txt": "a\n" });
+  const job = await Job.start(bench, await bench.mirror(upstream.path, "logged-mirror"), upstream.path);
+  for (let number = 0; number < 10; number++) sparse(join(job.path, `.git/logs/refs/heads/x${number}`), 128);
+  const begin = performance.now();
+  expect(await job.salvage()).toMatchObject({ kind: "refused" });
+  expect(performance.now() - begin).toBeLessThan(20_000);
 });

@@ -69,7 +69,7 @@ const verify = () => scene.verify(site, target);
 const notOwn = 'cd "$1" && find . ! -user 61234 ! -path "*/objects/pack/*" ! -path "*/objects/??/*"';
 
 describe.skipIf(!isRoot)("submodules and Git LFS in the two-uid layout", () => {
-  it("G4 belong to the holders' user, whose git finds nothing changed, and are proven", async () => {
+  it("belong to the holders' user, whose git finds nothing changed, and are proven", async () => {
     expect(await verify()).toMatchObject({ kind: "pristine" });
     expect(asHolder(notOwn, site.path)).toBe("");
     const told = asHolder(
@@ -102,7 +102,7 @@ describe.skipIf(!isRoot)("submodules and Git LFS in the two-uid layout", () => {
       "makes its files links to its own outside",
       'ln -f "$2/mine" "$1/lib/sub/a.txt"; ln -f "$2/mine" "$1/lib/sub/big.bin"',
     ],
-  ])("G4 are made anew where the user %s, and nothing outside is touched", async (_what, script) => {
+  ])("are made anew where the user %s, and nothing outside is touched", async (_what, script) => {
     const places = scene.outside(site.name);
     const canaries = places.slice(1).flatMap(fingerprint);
     const mine = readFileSync(join(places[0], "mine"), "utf8");
@@ -137,7 +137,7 @@ describe.skipIf(!isRoot)("submodules and Git LFS in the two-uid layout", () => {
     expect(await verify()).toMatchObject({ kind: "pristine" });
   });
 
-  it("G4 are moved with the workspace", async () => {
+  it("are moved with the workspace", async () => {
     const upstream = new UpstreamRepository(origin);
     const before = target;
     upstream.git("reset", "-q", "--hard");
@@ -152,7 +152,7 @@ describe.skipIf(!isRoot)("submodules and Git LFS in the two-uid layout", () => {
     expect(readFileSync(join(site.path, "other.bin"), "utf8")).toBe(content);
   });
 
-  it("G4 are found to differ where something of them is not the user's", async () => {
+  it("are found to differ where something of them is not the user's", async () => {
     execFileSync("chown", ["-h", "root", join(site.path, ".git/modules/name/config"), join(site.path, ".git", stored)]);
     expect(await verify()).toMatchObject({
       kind: "differs",

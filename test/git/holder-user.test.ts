@@ -28,7 +28,7 @@ const verify = () => scene.verify(site, target);
 const pristine = { kind: "pristine", files: 5 };
 
 describe.skipIf(!isRoot)("the holders' user", () => {
-  it("G4 owns its workspace, and git takes it for its own", async () => {
+  it("owns its workspace, and git takes it for its own", async () => {
     const told = asHolder(
       'cd "$1" && git status --porcelain --ignored && git commit -q --allow-empty -m mine && git fetch -q 2>/dev/null; git gc -q && git fsck && git log --format=%s',
       site.path,
@@ -41,7 +41,7 @@ describe.skipIf(!isRoot)("the holders' user", () => {
   });
 
   it.each(["mirrors", "mirrors/m.git", "indexes", "indexes/w1", "trash", "salvages", "workspaces"])(
-    "G4 cannot look into %s, nor change it",
+    "cannot look into %s, nor change it",
     (name) => {
       const path = scene.bench.at(name);
       for (const script of ['ls "$1"', 'cat "$1"', 'touch "$1/x"', 'rm -rf "$1" || ls "$1"', 'mv "$1" "$1.x"'])
@@ -49,7 +49,7 @@ describe.skipIf(!isRoot)("the holders' user", () => {
     },
   );
 
-  it("G4 shares packs with the mirror that it can neither write to nor make writable", () => {
+  it("shares packs with the mirror that it can neither write to nor make writable", () => {
     const [pack = ""] = asHolder('ls "$1"/.git/objects/pack/*.pack', site.path).split("\n");
     expect(lstatSync(pack)).toMatchObject({
       uid: 0,
@@ -64,7 +64,7 @@ describe.skipIf(!isRoot)("the holders' user", () => {
     expect(after).toEqual(mirrored);
   });
 
-  it("G4 finds what a move to another commit writes its own", async () => {
+  it("finds what a move to another commit writes its own", async () => {
     const upstream = new UpstreamRepository(site.origin);
     upstream.commit("two", { "src/deep/main.txt": "changed\n" });
     await scene.bench.fetch(site.mirror, site.origin);
@@ -110,7 +110,7 @@ describe.skipIf(!isRoot)("what the holders' user leaves", () => {
 
   const contents = () => listing(places[0] ?? "");
 
-  it.each(mischief)("G4 is cleaned where it %s, and nothing outside is touched", async (_what, script) => {
+  it.each(mischief)("is cleaned where it %s, and nothing outside is touched", async (_what, script) => {
     const mine = contents();
     asHolder(script, site.path, ...places);
     await clean();
@@ -120,7 +120,7 @@ describe.skipIf(!isRoot)("what the holders' user leaves", () => {
     expect(readdirSync(scene.bench.trash)).toEqual([]);
   });
 
-  it("G4 is cleaned and removed where it holds files of others, which a container can leave", async () => {
+  it("is cleaned and removed where it holds files of others, which a container can leave", async () => {
     mkdirSync(join(site.path, "src/roots/deep"), { recursive: true, mode: 0o700 });
     writeFileSync(join(site.path, "src/roots/deep/file"), "root's");
     writeFileSync(join(site.path, "run"), "root's");
@@ -130,7 +130,7 @@ describe.skipIf(!isRoot)("what the holders' user leaves", () => {
     expect(readdirSync(scene.bench.trash)).toEqual([]);
   });
 
-  it("G4 is found to differ where a file or a directory is not the user's", async () => {
+  it("is found to differ where a file or a directory is not the user's", async () => {
     execFileSync("chown", ["-h", "root", join(site.path, "src"), join(site.path, ".git/config")]);
     const found = await verify();
     expect(found).toMatchObject({
@@ -139,7 +139,7 @@ describe.skipIf(!isRoot)("what the holders' user leaves", () => {
     });
   });
 
-  it("G4 is of no use where it is of another layout", async () => {
+  it("is of no use where it is of another layout", async () => {
     expect(await scene.bench.engine.workspaceExists(site.path)).toBe(true);
     execFileSync("chown", ["root", site.path]);
     expect(await scene.bench.engine.workspaceExists(site.path)).toBe(false);

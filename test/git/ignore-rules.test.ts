@@ -76,3 +76,41 @@ test("A5 a rule below takes back what a rule above ignores, but not below an ign
   expect(rules.ignores("build/keep.log", false)).toBe(true);
   expect(rules.ignores("build", false)).toBe(false);
 });
+
+test("A5 globs mean what they mean to git, with many stars and many ways to match", () => {
+  const next = random(11);
+  const word = (letters: string, most: number): string =>
+    Array.from({ length: 1 + Math.floor(next() * most) }, () => letters[Math.floor(next() * letters.length)]).join("");
+  const path = directory.at("globs");
+  mkdirSync(path);
+  git(path, "init", "-q");
+  let ignored = 0;
+  for (let round = 0; round < 150; round++) {
+    const rule = `${["", "/"][round % 2]}${word("aab**?/", 9)}`.replace(/\/\/+/g, "/");
+    writeFileSync(`${path}/.gitignore`, `${rule}\n`);
+    const rules = new IgnoreRules();
+    rules.add("", rule);
+    const files = [...new Set(Array.from({ length: 60 }, () => word("aaab/", 9).replace(/\/+/g, "/")))].filter(
+      (file) => !file.startsWith("/") && !file.endsWith("/"),
+    );
+    const byGit = new Set(ignoredByGit(path, files));
+    for (const file of files) expect([rule, file, rules.ignores(file, false)]).toEqual([rule, file, byGit.has(file)]);
+    ignored += byGit.size;
+  }
+  expect(ignored).toBeGreaterThan(500);
+});
+
+test.each([
+  ["many stars", "*a*a*a*a*a*a*a*b", "a".repeat(250)],
+  ["many stars in a path", "/*a*a*a*/*a*a*a*/*a*a*a*b", `${"a".repeat(250)}/${"a".repeat(250)}/${"a".repeat(250)}`],
+  ["many directories", "**/a/**/a/**/a/**/a/**/a/**/b", "a/".repeat(1_500)],
+  ["many spaces", `${" ".repeat(1_000_000)}x`, "a"],
+  ["many spaces and stars", `${"* ".repeat(500_000)}x`, "a ".repeat(100)],
+  ["many backslashes", `${"\\".repeat(1_000_000)} `, "a"],
+])("A5 a rule of %s takes no time worth mentioning", (_what, rule, path) => {
+  const begin = performance.now();
+  const rules = new IgnoreRules();
+  rules.add("", rule);
+  for (let times = 0; times < 3; times++) expect(rules.ignores(`${times}${path}`, false)).toBe(false);
+  expect(performance.now() - begin).toBeLessThan(2_000);
+});

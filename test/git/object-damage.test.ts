@@ -71,8 +71,8 @@ const damage: Record<string, (pack: string) => void> = {
   "made it writable": (pack) => chmodSync(pack, 0o644),
 };
 
-describe("A5 with LINK, a holder that", () => {
-  test.each(Object.keys(damage))("A5 %s is noticed by the lease's end, and a new mirror is sound", async (what) => {
+describe("G1 with LINK, a holder that", () => {
+  test.each(Object.keys(damage))("G1 %s is noticed by the lease's end, and a new mirror is sound", async (what) => {
     const { site, target } = await prepared("LINK");
     expect(statSync(packOf(join(site.path, ".git"))).ino).toBe(statSync(packOf(mirror)).ino);
     expect(await bench.engine.checkMirror(mirror)).toBe(true);
@@ -94,7 +94,7 @@ describe("A5 with LINK, a holder that", () => {
     expect(state(site.path)).toEqual(state(site.reference(await site.target(""))));
   });
 
-  test("A5 wrote into it and put its times back as well is found by deep verification", async () => {
+  test("G1 wrote into it and put its times back as well is found by deep verification", async () => {
     const { site, target } = await prepared("LINK");
     const pack = packOf(join(site.path, ".git"));
     const { atime, mtimeNs } = { atime: statSync(pack).atime, mtimeNs: statSync(pack, { bigint: true }).mtimeNs };
@@ -108,7 +108,7 @@ describe("A5 with LINK, a holder that", () => {
     expect(await site.verify(target, { deep: true })).toMatchObject({ kind: "differs", mirrorDamaged: true });
   });
 
-  test("A5 lets git touch the packs' times does no damage, and is believed after one reading", async () => {
+  test("G1 lets git touch the packs' times does no damage, and is believed after one reading", async () => {
     const { site, target } = await prepared("LINK");
     const before = statSync(packOf(mirror)).mtimeMs;
     utimesSync(packOf(mirror), 1, 1);
@@ -126,7 +126,7 @@ describe("A5 with LINK, a holder that", () => {
   });
 });
 
-test("A5 who only looks at a mirror never writes its record, so that nothing that a fetch adds meanwhile is lost of it", async () => {
+test("G1 who only looks at a mirror never writes its record, so that nothing that a fetch adds meanwhile is lost of it", async () => {
   const { target, site } = await prepared("LINK");
   utimesSync(packOf(mirror), 1, 1);
   const record = () => readFileSync(join(mirror, "leasehold-objects.json"), "utf8");
@@ -139,8 +139,8 @@ test("A5 who only looks at a mirror never writes its record, so that nothing tha
   expect(await bench.engine.checkMirror(mirror)).toBe(false);
 });
 
-describe("A5 with COPY, a holder that", () => {
-  test.each(Object.keys(damage))("A5 %s harms neither the mirror nor another workspace", async (what) => {
+describe("G1 with COPY, a holder that", () => {
+  test.each(Object.keys(damage))("G1 %s harms neither the mirror nor another workspace", async (what) => {
     const { site } = await prepared("COPY");
     const { site: other, target } = await prepared("COPY", "other");
     damage[what]?.(packOf(join(site.path, ".git")));
@@ -151,7 +151,7 @@ describe("A5 with COPY, a holder that", () => {
     expect(await site.verify(target, { deep: true, objectStorage: "COPY" })).toMatchObject({ kind: "pristine" });
   });
 
-  test("A5 had links before: verification finds what is not a copy", async () => {
+  test("G1 had links before: verification finds what is not a copy", async () => {
     const { site, target } = await prepared("LINK");
     expect(await site.verify(target, { objectStorage: "COPY" })).toMatchObject({
       findings: expect.arrayContaining([expect.stringMatching(/pack.*: is not a copy/)]),

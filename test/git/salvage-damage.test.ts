@@ -63,7 +63,7 @@ async function filesOf(job: Job) {
   return { outcome, fetched };
 }
 
-describe("A5 a damaged repository costs its damaged commits, never files:", () => {
+describe("G2 a damaged repository costs its damaged commits, never files:", () => {
   const damages: Record<string, (path: string, ids: ReturnType<typeof work>) => unknown> = {
     "a truncated loose object": (path, { blob }) => {
       chmodSync(loose(path, blob), 0o644);
@@ -121,7 +121,7 @@ describe("A5 a damaged repository costs its damaged commits, never files:", () =
     },
     "no objects at all": (path) => rmSync(join(path, ".git/objects"), { recursive: true }),
   };
-  test.each(Object.keys(damages))("A5 %s", async (name) => {
+  test.each(Object.keys(damages))("G2 %s", async (name) => {
     const job = await start();
     const ids = work(job.path);
     writeFile(join(job.path, "untracked"), "u\n");
@@ -135,7 +135,7 @@ describe("A5 a damaged repository costs its damaged commits, never files:", () =
     expect(worktree(restored.path)).toEqual(worktree(job.path));
   });
 
-  test("A5 commits on top of a shallow history keep their content", async () => {
+  test("G2 commits on top of a shallow history keep their content", async () => {
     const deep = new UpstreamRepository(bench.at("deep"));
     for (const name of ["1", "2", "3"]) deep.commit(name);
     const job = await start();
@@ -160,7 +160,7 @@ describe("A5 a damaged repository costs its damaged commits, never files:", () =
     ["HEAD", "ref: refs/heads/../../../../etc/passwd\n"],
     ["index", "DIRC\0\0\0\x02\xff\xff\xff\xffgarbage"],
     ["logs/HEAD", "garbage\n\n0\n"],
-  ])("A5 garbage in %s", async (name, content) => {
+  ])("G2 garbage in %s", async (name, content) => {
     const job = await start();
     const { second } = work(job.path);
     overwrite(join(job.path, ".git", name), content);

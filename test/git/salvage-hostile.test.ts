@@ -47,7 +47,7 @@ function work(path: string): { readonly first: string; readonly second: string; 
   return { first, second, blob: git(path, "rev-parse", "HEAD:two") };
 }
 
-describe("A5 nothing of anybody else gets into a salvage:", () => {
+describe("G2 nothing of anybody else gets into a salvage:", () => {
   const lures: Record<string, (path: string) => unknown> = {
     "a symlink for the objects": (path) => {
       rmSync(join(path, ".git/objects"), { recursive: true });
@@ -75,7 +75,7 @@ describe("A5 nothing of anybody else gets into a salvage:", () => {
       symlinkSync(foreign.path, join(path, "dir"));
     },
   };
-  test.each(Object.keys(lures))("A5 %s", async (name) => {
+  test.each(Object.keys(lures))("G2 %s", async (name) => {
     const job = await start();
     await lures[name]?.(job.path);
     if (existsSync(join(job.path, ".git/refs")) && !name.endsWith(" .git")) {
@@ -93,7 +93,7 @@ describe("A5 nothing of anybody else gets into a salvage:", () => {
   });
 });
 
-test("A5 no program, filter or hook of a holder runs, and none of its settings counts", async () => {
+test("G2 no program, filter or hook of a holder runs, and none of its settings counts", async () => {
   const job = await start();
   const { second } = work(job.path);
   const canary = bench.at("canary");
@@ -147,7 +147,7 @@ test("A5 no program, filter or hook of a holder runs, and none of its settings c
   expect(git(restored.path, "config", "-l", "--local")).not.toContain(program);
 });
 
-test("A5 names of refs and paths cannot forge a line of the report, and come back under names that git takes", async () => {
+test("G2 names of refs and paths cannot forge a line of the report, and come back under names that git takes", async () => {
   const job = await start();
   const { first, second } = work(job.path);
   const forged = `refs/heads/x\nLeasehold-Parent: branch refs/heads/main ${first}`;

@@ -48,8 +48,8 @@ function makeNested(
   return { main: git(path, "rev-parse", "main"), side, stash: git(path, "rev-parse", "stash") };
 }
 
-describe("A5 nested repositories come back:", () => {
-  test("A5 files, branches, stashes and staged files of one, and of one within it", async () => {
+describe("G2 nested repositories come back:", () => {
+  test("G2 files, branches, stashes and staged files of one, and of one within it", async () => {
     const job = await start();
     const outer = makeNested(join(job.path, "work space/outer"), "outer");
     const inner = makeNested(join(job.path, "work space/outer/deep/inner"), "inner");
@@ -81,7 +81,7 @@ describe("A5 nested repositories come back:", () => {
     git(restored.path, "fsck", "--strict");
   });
 
-  test("A5 a submodule with a commit of its own and a changed file", async () => {
+  test("G2 a submodule with a commit of its own and a changed file", async () => {
     const job = await start();
     git(job.path, "-c", "protocol.file.allow=always", "submodule", "-q", "update", "--init");
     const sub = join(job.path, "libs/sub");
@@ -99,7 +99,7 @@ describe("A5 nested repositories come back:", () => {
     expect(git(restored.path, "cat-file", "-t", fix)).toBe("commit");
   });
 
-  test("A5 a repository of a submodule whose files are gone", async () => {
+  test("G2 a repository of a submodule whose files are gone", async () => {
     const job = await start();
     git(job.path, "-c", "protocol.file.allow=always", "submodule", "-q", "update", "--init");
     git(join(job.path, "libs/sub"), "commit", "-q", "--allow-empty", "-m", "mine");
@@ -109,7 +109,7 @@ describe("A5 nested repositories come back:", () => {
     expect(parents(fetched, "salvaged")).toContain(`nested .git/modules/libs/sub HEAD ${mine}`);
   });
 
-  test("A5 a linked worktree in the workspace: its files, its commit and what is staged in it", async () => {
+  test("G2 a linked worktree in the workspace: its files, its commit and what is staged in it", async () => {
     const job = await start();
     git(job.path, "worktree", "add", "-q", "--detach", "linked");
     const linked = join(job.path, "linked");
@@ -125,7 +125,7 @@ describe("A5 nested repositories come back:", () => {
     expect(committed(fetched, "salvaged")["linked/a.txt"]).toBe("100644 staged\n");
   });
 
-  test("A5 one without commits and files is told, and one in an ignored directory is not saved", async () => {
+  test("G2 one without commits and files is told, and one in an ignored directory is not saved", async () => {
     const job = await start();
     makeNested(join(job.path, "node_modules/dependency"));
     expect(await job.salvage()).toEqual({ kind: "none" });
@@ -138,7 +138,7 @@ describe("A5 nested repositories come back:", () => {
     expect(committed(fetched, "salvaged")).toEqual(committed(fetched, "salvaged^1"));
   });
 
-  test("A5 one whose .git leads out of the workspace: the files, and nothing from there", async () => {
+  test("G2 one whose .git leads out of the workspace: the files, and nothing from there", async () => {
     const job = await start();
     const outside = bench.at("outside");
     const { side } = makeNested(outside);
@@ -162,7 +162,7 @@ describe("A5 nested repositories come back:", () => {
     expect(() => git(job.salvages, "cat-file", "-e", side)).toThrow();
   });
 
-  test("A5 a repository put in place of a tracked directory", async () => {
+  test("G2 a repository put in place of a tracked directory", async () => {
     const job = await start();
     rmSync(join(job.path, "a.txt"));
     const { side } = makeNested(join(job.path, "a.txt"));

@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-test("A5 pipes and sockets are named and do not hold anything up", async () => {
+test("G2 pipes and sockets are named and do not hold anything up", async () => {
   const job = await start();
   execFileSync("mkfifo", [join(job.path, "pipe"), join(job.path, ".git/refs/heads/pipe")]);
   rmSync(join(job.path, "a.txt"));
@@ -32,7 +32,7 @@ test("A5 pipes and sockets are named and do not hold anything up", async () => {
   expect(outcome.incomplete).toEqual(["pipe", "a.txt"].map((name) => `${name}: it is a pipe, a socket or a device`));
 });
 
-test("A5 files and directories without permissions are saved and keep their permissions", async () => {
+test("G2 files and directories without permissions are saved and keep their permissions", async () => {
   const job = await start();
   writeFile(join(job.path, "closed/file"), "x\n");
   writeFile(join(job.path, "unreadable"), "y\n");
@@ -47,7 +47,7 @@ test("A5 files and directories without permissions are saved and keep their perm
   expect(committed(job.fetched(outcome.ref), "salvaged")).toEqual(expected);
 });
 
-test("A5 a directory called .GIT is saved under a name that git takes", async () => {
+test("G2 a directory called .GIT is saved under a name that git takes", async () => {
   const job = await start();
   writeFile(join(job.path, ".GIT/config"), "x\n");
   const fetched = job.fetched((await job.saved()).ref);

@@ -67,7 +67,7 @@ function expectWhole({ job, ref, files }: Salvaged): void {
   expect(committed(job.fetched(ref), "salvaged")).toEqual(files);
 }
 
-test("G7 A5 packs of a mirror that has merged them go, and the salvages are what they were", async () => {
+test("G7 G2 packs of a mirror that has merged them go, and the salvages are what they were", async () => {
   const first = await salvage();
   await fetchMany();
   const second = await salvage();
@@ -111,7 +111,7 @@ test("G1 G7 the commit that a salvage began at stays with it, though the mirror 
   expect(packs(salvages).length).toBeLessThanOrEqual(packs(mirror).length + 2);
 });
 
-test("G7 A5 nothing goes where a salvage was saved in between", async () => {
+test("G7 G2 nothing goes where a salvage was saved in between", async () => {
   const first = await salvage();
   await salvage();
   await bench.engine.discardSalvage(salvages, first.ref);
@@ -124,7 +124,7 @@ test("G7 A5 nothing goes where a salvage was saved in between", async () => {
   expectWhole(third);
 });
 
-test("G7 A5 killed at any change of the disk, all salvages are whole, and the next attempt ends it", async () => {
+test("G7 G2 killed at any change of the disk, all salvages are whole, and the next attempt ends it", async () => {
   const first = await salvage();
   const second = await salvage();
   await fetchMany();

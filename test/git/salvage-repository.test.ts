@@ -48,8 +48,8 @@ function workers(): number[] {
   });
 }
 
-describe("A5 a salvage is complete in itself", () => {
-  test("A5 it outlives a force-push, the mirror and the workspace, and is in neither", async () => {
+describe("G2 a salvage is complete in itself", () => {
+  test("G2 it outlives a force-push, the mirror and the workspace, and is in neither", async () => {
     const other = new UpstreamRepository(bench.at("fleeting"));
     other.commit("one");
     const fleeting = await bench.mirror(other.path, "fleeting");
@@ -74,7 +74,7 @@ describe("A5 a salvage is complete in itself", () => {
     expect(committed(job.fetched(ref), "salvaged")).toEqual(expected);
   });
 
-  test("A5 the same work gives the same salvage", async () => {
+  test("G2 the same work gives the same salvage", async () => {
     const job = await start();
     commitFile(job.path, "mine");
     writeFileSync(join(job.path, "untracked"), "x");
@@ -84,7 +84,7 @@ describe("A5 a salvage is complete in itself", () => {
     expect(await job.saved()).toEqual(first);
   });
 
-  test("A5 several at once do not disturb each other, and two places of one workspace are both saved", async () => {
+  test("G2 several at once do not disturb each other, and two places of one workspace are both saved", async () => {
     const salvages = bench.at("salvages/shared.git");
     const [one, two, three] = await Promise.all([start(salvages), start(salvages), start(salvages)]);
     const jobs = [one, two, three];
@@ -102,7 +102,7 @@ describe("A5 a salvage is complete in itself", () => {
   });
 });
 
-describe("A5 beyond the limits nothing is cut and nothing is changed:", () => {
+describe("G2 beyond the limits nothing is cut and nothing is changed:", () => {
   const large = "x".repeat(10_000);
   const cases: Record<string, readonly [(path: string) => unknown, RegExp]> = {
     "a large file": [(path) => writeFileSync(join(path, "large\nfile"), large), /^file large%0afile has 10000 bytes/],
@@ -121,7 +121,7 @@ describe("A5 beyond the limits nothing is cut and nothing is changed:", () => {
       /^the work has more than the limit of 20000 bytes/,
     ],
   };
-  test.each(Object.keys(cases))("A5 %s", async (name) => {
+  test.each(Object.keys(cases))("G2 %s", async (name) => {
     const [work, detail] = cases[name] as (typeof cases)[string];
     const job = await start();
     await work(job.path);
@@ -134,7 +134,7 @@ describe("A5 beyond the limits nothing is cut and nothing is changed:", () => {
   });
 });
 
-describe("A5 a worker that is killed in the middle of a salvage leaves nothing that the next one does not mend:", () => {
+describe("G2 a worker that is killed in the middle of a salvage leaves nothing that the next one does not mend:", () => {
   const moments: Record<string, (job: Job) => boolean> = {
     "when it has begun": (job) => beside(job).length > 0,
     "while it writes objects": (job) => {
@@ -147,7 +147,7 @@ describe("A5 a worker that is killed in the middle of a salvage leaves nothing t
       existsSync(join(job.salvages, "objects/pack")) &&
       readdirSync(join(job.salvages, "objects/pack")).length > readdirSync(join(mirror, "objects/pack")).length,
   };
-  test.each(Object.keys(moments))("A5 %s", async (name) => {
+  test.each(Object.keys(moments))("G2 %s", async (name) => {
     const own = new Bench({ lanes: { local: 1 } });
     try {
       const job = await Job.start(own, mirror, upstream.path);
@@ -173,8 +173,8 @@ describe("A5 a worker that is killed in the middle of a salvage leaves nothing t
   });
 });
 
-describe("A5 discarding a salvage", () => {
-  test("A5 takes its ref, the last one takes the repository, and it may be done again", async () => {
+describe("G2 discarding a salvage", () => {
+  test("G2 takes its ref, the last one takes the repository, and it may be done again", async () => {
     const salvages = bench.at("salvages/discarded.git");
     const jobs = [await start(salvages), await start(salvages)] as [Job, Job];
     for (const job of jobs) writeFileSync(join(job.path, "mine"), job.site.name);
@@ -191,7 +191,7 @@ describe("A5 discarding a salvage", () => {
     await expect(jobs[1].restored(refs[1])).rejects.toMatchObject({ reason: "SALVAGE_NOT_FOUND" });
   });
 
-  test("A5 never takes a salvage that is being made", async () => {
+  test("G2 never takes a salvage that is being made", async () => {
     const salvages = bench.at("salvages/raced.git");
     const job = await start(salvages);
     writeFileSync(join(job.path, "mine"), "mine");
@@ -208,8 +208,8 @@ describe("A5 discarding a salvage", () => {
   });
 });
 
-describe("A5 restoring a salvage", () => {
-  test("A5 to a workspace at any commit, on any branch, brings back what the holder had", async () => {
+describe("G2 restoring a salvage", () => {
+  test("G2 to a workspace at any commit, on any branch, brings back what the holder had", async () => {
     const moved = new UpstreamRepository(bench.at("moved"));
     moved.commit("one", { "a.txt": "1\n", "crlf.txt": "x\ny\n", "old/file": "x" });
     const own = await bench.mirror(moved.path, "moved");
@@ -236,7 +236,7 @@ describe("A5 restoring a salvage", () => {
     }
   });
 
-  test("A5 brings nothing of other salvages along", async () => {
+  test("G2 brings nothing of other salvages along", async () => {
     const salvages = bench.at("salvages/neighbours.git");
     const [one, two] = [await start(salvages), await start(salvages)];
     const other = commitFile(one.path, "others");
@@ -247,7 +247,7 @@ describe("A5 restoring a salvage", () => {
     expect(() => git(restored.path, "cat-file", "-e", other)).toThrow();
   });
 
-  test("A5 in an empty repository", async () => {
+  test("G2 in an empty repository", async () => {
     const empty = new UpstreamRepository(bench.at("empty"), "start");
     const own = await bench.mirror(empty.path, "empty");
     const job = await Job.start(bench, own, empty.path);

@@ -34,8 +34,8 @@ function stageFarAway(path: string): string {
   return git(path, "write-tree");
 }
 
-describe("A5 what is staged in a directory that a sparse index has as one entry", () => {
-  test("A5 is saved as a tree", async () => {
+describe("G2 what is staged in a directory that a sparse index has as one entry", () => {
+  test("G2 is saved as a tree", async () => {
     const job = await start();
     const tree = stageFarAway(job.path);
     const outcome = await job.saved();
@@ -45,7 +45,7 @@ describe("A5 what is staged in a directory that a sparse index has as one entry"
     expect(git(fetched, "rev-parse", `${index?.split(" ").at(-1)}^{tree}`)).toBe(tree);
   });
 
-  test("A5 is saved as a tree, of a repository within", async () => {
+  test("G2 is saved as a tree, of a repository within", async () => {
     const job = await start();
     const inner = join(job.path, "inner");
     mkdirSync(inner);
@@ -60,7 +60,7 @@ describe("A5 what is staged in a directory that a sparse index has as one entry"
     expect(git(fetched, "rev-parse", `${index?.split(" ").at(-1)}^{tree}`)).toBe(tree);
   });
 
-  test("A5 is none if it is the commit's", async () => {
+  test("G2 is none if it is the commit's", async () => {
     const job = await start();
     git(job.path, "sparse-checkout", "set", "--cone", "--sparse-index", "near");
     const fetched = job.fetched((await job.saved()).ref);
@@ -68,7 +68,7 @@ describe("A5 what is staged in a directory that a sparse index has as one entry"
   });
 });
 
-test.each(["changed", "as it was"])("A5 a file, %s, where HEAD has a submodule is saved", async (how) => {
+test.each(["changed", "as it was"])("G2 a file, %s, where HEAD has a submodule is saved", async (how) => {
   const job = await start();
   if (how === "changed") writeFileSync(join(job.path, "lib"), "mine\n");
   git(job.path, "update-index", "--cacheinfo", `160000,${job.target.commit},lib`);

@@ -61,7 +61,7 @@ function useReftable(directory: string): void {
   appendFileSync(join(directory, "config"), "[extensions]\n\trefStorage = reftable\n");
 }
 
-describe("A5 a workspace is kept as it is, with work in a repository", () => {
+describe("G2 a workspace is kept as it is, with work in a repository", () => {
   const kinds: Record<string, (path: string) => unknown> = {
     "whose references are in tables": (path) => {
       commit(path);
@@ -126,14 +126,14 @@ describe("A5 a workspace is kept as it is, with work in a repository", () => {
       }
     },
   };
-  test.each(Object.keys(kinds))("A5 %s", async (name) => {
+  test.each(Object.keys(kinds))("G2 %s", async (name) => {
     const job = await start();
     await kinds[name]?.(job.path);
     expect(await job.salvage()).toMatchObject({ kind: "refused", path: job.path });
   });
 });
 
-test("A5 an index that cannot be read is work, and told, also of a repository within", async () => {
+test("G2 an index that cannot be read is work, and told, also of a repository within", async () => {
   const job = await start();
   writeFileSync(join(job.path, ".git/index"), "DIRC\0\0\0\x02\xff\xff\xff\xffgarbage");
   expect((await job.saved()).incomplete).toEqual(["the index: it cannot be read"]);
@@ -143,7 +143,7 @@ test("A5 an index that cannot be read is work, and told, also of a repository wi
   expect((await job.saved()).incomplete).toContain("nested repository inner: its index cannot be read");
 });
 
-test("A5 a reference counts as git reads it, whatever follows the id in its file, and in capitals", async () => {
+test("G2 a reference counts as git reads it, whatever follows the id in its file, and in capitals", async () => {
   const job = await start();
   const [first, second] = [commit(job.path, "one"), commit(job.path, "two")];
   git(job.path, "reset", "-q", "--hard", job.target.commit);
@@ -160,7 +160,7 @@ test("A5 a reference counts as git reads it, whatever follows the id in its file
 
 describe.skipIf(!isRoot)("with a second user", () => {
   test.each(["refs/heads/mine", "logs/refs/heads/mine", "packed-refs", "index", "objects/pack", "refs/heads"])(
-    "A5 a workspace is kept as it is where its .git/%s may not be read",
+    "G2 a workspace is kept as it is where its .git/%s may not be read",
     async (name) => {
       const scene = await new Scene().open();
       try {

@@ -39,7 +39,7 @@ function commitFile(path: string, name: string, content = name): string {
   return git(path, "rev-parse", "HEAD");
 }
 
-describe("A5 every kind of unsaved work comes back by plain git fetch:", () => {
+describe("G2 every kind of unsaved work comes back by plain git fetch:", () => {
   const kinds: Record<string, (path: string) => unknown> = {
     "a changed file": (path) => appendFileSync(join(path, "a.txt"), "more\n"),
     "a file that is gone": (path) => rmSync(join(path, "dir/b.txt")),
@@ -79,7 +79,7 @@ describe("A5 every kind of unsaved work comes back by plain git fetch:", () => {
       appendFileSync(join(path, "dir/b.txt"), "more");
     },
   };
-  test.each(Object.keys(kinds))("A5 %s", async (name) => {
+  test.each(Object.keys(kinds))("G2 %s", async (name) => {
     const job = await start();
     await kinds[name]?.(job.path);
     writeFile(join(job.path, "build/ignored"), "x");
@@ -104,7 +104,7 @@ describe("A5 every kind of unsaved work comes back by plain git fetch:", () => {
     );
   });
 
-  test("A5 what is staged, as a tree of its own", async () => {
+  test("G2 what is staged, as a tree of its own", async () => {
     const job = await start();
     writeFileSync(join(job.path, "a.txt"), "staged\n");
     writeFile(join(job.path, "new"), "staged new\n");
@@ -124,7 +124,7 @@ describe("A5 every kind of unsaved work comes back by plain git fetch:", () => {
     expect(state(restored.path)).toEqual(state(job.path));
   });
 
-  test("A5 unresolved conflicts with all their sides", async () => {
+  test("G2 unresolved conflicts with all their sides", async () => {
     const job = await start();
     git(job.path, "checkout", "-q", "-b", "one");
     commitFile(job.path, "a.txt", "one\n");
@@ -137,7 +137,7 @@ describe("A5 every kind of unsaved work comes back by plain git fetch:", () => {
     expect(worktree(restored.path)).toEqual(worktree(job.path));
   });
 
-  test("A5 commits of HEAD, branches, tags, and of the reflog alone", async () => {
+  test("G2 commits of HEAD, branches, tags, and of the reflog alone", async () => {
     const job = await start();
     git(job.path, "checkout", "-q", "-b", "topic/x");
     const topic = commitFile(job.path, "one");
@@ -171,7 +171,7 @@ describe("A5 every kind of unsaved work comes back by plain git fetch:", () => {
     git(restored.path, "fsck", "--strict");
   });
 
-  test("A5 objects of every size and form: loose and packed, small and large, whole and as deltas", async () => {
+  test("G2 objects of every size and form: loose and packed, small and large, whole and as deltas", async () => {
     const job = await start();
     const grow = (round: number): void => {
       const words = Array.from({ length: 3000 * round }, (_, n) => `${n * n * round} line ${n % 7}\n`);
@@ -192,7 +192,7 @@ describe("A5 every kind of unsaved work comes back by plain git fetch:", () => {
     expect(git(fetched, "rev-list", "--objects", "salvaged^1", "--no-object-names")).toBe(objects);
   });
 
-  test("A5 every stash, the older ones too, with what was staged and untracked", async () => {
+  test("G2 every stash, the older ones too, with what was staged and untracked", async () => {
     const job = await start();
     for (const round of ["first", "second", "third"]) {
       writeFileSync(join(job.path, "a.txt"), `${round} staged\n`);
@@ -215,7 +215,7 @@ describe("A5 every kind of unsaved work comes back by plain git fetch:", () => {
   });
 });
 
-describe("A5 what is no work makes no salvage:", () => {
+describe("G2 what is no work makes no salvage:", () => {
   const idle: Record<string, (path: string) => unknown> = {
     nothing: () => {},
     "ignored files": (path) => writeFile(join(path, "build/x"), "x"),
@@ -231,7 +231,7 @@ describe("A5 what is no work makes no salvage:", () => {
       await bench.fetch(mirror, upstream.path);
     },
   };
-  test.each(Object.keys(idle))("A5 %s", async (name) => {
+  test.each(Object.keys(idle))("G2 %s", async (name) => {
     const job = await start();
     await idle[name]?.(job.path);
     expect(await job.salvage()).toEqual({ kind: "none" });

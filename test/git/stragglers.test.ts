@@ -143,7 +143,10 @@ ctypes.CDLL(None).pthread_exit(None)`;
 });
 
 describe.skipIf(!isRoot)("other mount namespaces (as root)", () => {
-  const elsewhere = mkdtempSync(join(realpathSync(tmpdir()), "leasehold-mount-"));
+  let elsewhere: string;
+  beforeAll(() => {
+    elsewhere = mkdtempSync(join(realpathSync(tmpdir()), "leasehold-mount-"));
+  });
   afterAll(() => rmSync(elsewhere, { recursive: true, force: true }));
   const unshared = (script: string) =>
     processes.run("unshare", ["--mount", "/bin/sh", "-c", script, "sh", place, elsewhere]);
@@ -231,7 +234,7 @@ describe("ending", () => {
     // some end by themselves before it is their turn
     expect(found.filter((one) => one.killed).length).toBeGreaterThan(10);
     expect([isRunning(pid), await find()]).toEqual([false, []]);
-  });
+  }, 120_000);
 
   it("G1 costs some 30 ms of processor time for 300 processes", async () => {
     const module = new URL("../../dist/src/git/worker/files/stragglers.js", import.meta.url).href;
@@ -257,5 +260,5 @@ describe("ending", () => {
     );
     // measured on a machine with other work to do: the figure that is printed by a quiet one is what counts
     expect(cost).toBeLessThan(120);
-  });
+  }, 120_000);
 });

@@ -35,7 +35,7 @@ function alter(path: string, content: string): void {
   utimesSync(path, atime, mtime);
 }
 
-describe("A5 deep verification believes no time and reads", () => {
+describe("G1 deep verification believes no time and reads", () => {
   /** As an attacker of the same user can: the trusted copy says what is there now. */
   const forge = (site: Site, change: (path: string) => void): void => {
     change(site.path);
@@ -51,7 +51,7 @@ describe("A5 deep verification believes no time and reads", () => {
     ["crlf.txt", "one\r\ntwo\n"],
     ["crlf.txt", "one\ntwo\n"],
     ["ident.txt", "$Id$\n"],
-  ])("A5 a converted file: %s as %j is not what a checkout writes", async (name, content) => {
+  ])("G1 a converted file: %s as %j is not what a checkout writes", async (name, content) => {
     const site = newSite();
     const target = await site.prepare();
     // git holds it for unchanged, as it converts back to the same blob
@@ -62,7 +62,7 @@ describe("A5 deep verification believes no time and reads", () => {
     expect(readdirSync(bench.at("workspaces")).filter((entry) => entry.endsWith(".verify"))).toEqual([]);
   });
 
-  test("A5 a file whose times and trusted copy were forged", async () => {
+  test("G1 a file whose times and trusted copy were forged", async () => {
     const site = newSite();
     const target = await site.prepare();
     const trusted = readFileSync(site.trustedIndex);

@@ -71,7 +71,7 @@ function alter(path: string, content: string | Buffer): void {
   utimesSync(path, atime, mtime);
 }
 
-describe("A5 a workspace passes verification, shallow and deep, where it is", () => {
+describe("G1 a workspace passes verification, shallow and deep, where it is", () => {
   test.each([
     ["at a branch", "", {}],
     ["at a tag, detached", "v1", {}],
@@ -80,14 +80,14 @@ describe("A5 a workspace passes verification, shallow and deep, where it is", ()
     ["with an author", "", { author: { name: 'A "quoted" \\ name', email: "a@example.com" } }],
     ["with copies of the mirror's objects", "", { objectStorage: "COPY" as const }],
     ["with links to the mirror's objects", "", { objectStorage: "LINK" as const }],
-  ])("A5 %s", async (_, revision, more) => {
+  ])("G1 %s", async (_, revision, more) => {
     const site = newSite();
     const target = await site.prepare(revision, more);
     for (const deep of [false, true])
       expect(await site.verify(target, { ...more, deep })).toMatchObject({ kind: "pristine" });
   });
 
-  test("A5 of an empty repository", async () => {
+  test("G1 of an empty repository", async () => {
     const empty = new UpstreamRepository(bench.at("empty"), "trunk");
     const site = newSite(await bench.mirror(empty.path, "empty-mirror"), empty.path);
     const target = await site.prepare();
@@ -98,7 +98,7 @@ describe("A5 a workspace passes verification, shallow and deep, where it is", ()
     expect(await site.verify(target)).toMatchObject({ findings: ["x: is not of the commit"] });
   });
 
-  test("A5 while the mirror has moved on, but not where somebody else changed its references", async () => {
+  test("G1 while the mirror has moved on, but not where somebody else changed its references", async () => {
     const source = new UpstreamRepository(bench.at("moving"));
     source.commit("one");
     const moving = await bench.mirror(source.path, "moving-mirror");
@@ -120,7 +120,7 @@ describe("A5 a workspace passes verification, shallow and deep, where it is", ()
   });
 });
 
-describe("A5 verification finds", () => {
+describe("G1 verification finds", () => {
   const mischief: Record<string, readonly [(path: string) => unknown, RegExp]> = {
     "an untracked file": [(path) => writeFileSync(join(path, "x"), ""), /^x: is not of the commit/],
     "an untracked file with a name of two lines": [(path) => writeFileSync(join(path, "x\ny"), ""), /^x\\ny: /],
@@ -268,11 +268,11 @@ describe("A5 verification finds", () => {
       /refs\/remotes\/origin\/main: is not of a clone/,
     ],
   };
-  test.each(Object.entries(mischief))("A5 %s", async (_, [action, finding]) => {
+  test.each(Object.entries(mischief))("G1 %s", async (_, [action, finding]) => {
     expect(await foundAfter(action)).toContainEqual(expect.stringMatching(finding));
   });
 
-  test.runIf(process.getuid?.() === 0)("A5 another owner of a file, a directory, a file of .git", async () => {
+  test.runIf(process.getuid?.() === 0)("G1 another owner of a file, a directory, a file of .git", async () => {
     const findings = await foundAfter((path) => {
       for (const name of ["a.txt", "dir", ".git/config"]) chownSync(join(path, name), 65_534, 65_534);
     });
@@ -285,7 +285,7 @@ describe("A5 verification finds", () => {
     }
   });
 
-  test("A5 at most twenty differences, and says how many more there are", async () => {
+  test("G1 at most twenty differences, and says how many more there are", async () => {
     const findings = await foundAfter((path) => {
       for (let i = 0; i < 50; i++) writeFileSync(join(path, `x${i}`), "");
     });

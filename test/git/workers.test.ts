@@ -224,21 +224,26 @@ test("A3 twenty workspaces at once are made, moved, dirtied, cleaned and moved a
   expect(state((last as Site).path)).toEqual(state((last as Site).reference(await (last as Site).target("main"))));
 });
 
-/** Runs `work` in a fresh worker and kills that after `ms`, wherever it then is. */
-async function killed(ms: number, work: (pool: WorkerPool) => Promise<unknown>): Promise<void> {
+/** Runs `work` in a fresh worker and kills that after `ms`, wherever it then is. Answers whether it was still at work. */
+async function killed(ms: number, work: (pool: WorkerPool) => Promise<unknown>): Promise<boolean> {
   const pool = new WorkerPool({ entry: workerEntry, size: 1, keep: 1, log: () => {} });
   await pool.call("resolve", { mirror, revision: "main" }, { deadlineMs: 20_000 });
-  const call = work(pool).catch((error: CallError) => error);
+  const call = work(pool).then(
+    () => false,
+    (error: CallError) => error.kind === "died",
+  );
   await new Promise((resolve) => setTimeout(resolve, ms));
   for (const pid of pool.pids) process.kill(pid, "SIGKILL");
-  await call;
+  const died = await call;
   await pool.close();
+  return died;
 }
 
 test("G12 a clean that was killed at any moment is finished by the next, also for another target", async () => {
   const site = new Site(bench, mirror, upstream.path, "killed");
   const targets = [await site.target("v1"), await site.target("main")] as const;
   await site.prepare("v1");
+  let hits = 0;
   for (let round = 0; round < 4; round++) {
     const { mirror, origin, trustedIndex } = site;
     const path = bench.at("workspaces", `killed-${round}`);
@@ -246,13 +251,15 @@ test("G12 a clean that was killed at any moment is finished by the next, also fo
     const job = { ...request, from: targets[0].commit };
     writeFileSync(join(site.path, "junk"), "x");
     // At the last round it is not killed before its end: what it answered is lost all the same.
-    await killed(round * round * 12, (pool) =>
+    const died = await killed(round * round * 12, (pool) =>
       pool.call("cleanWorkspace", { ...job, target: targets[1] }, { deadlineMs: 20_000 }),
     );
+    if (died) hits++;
     await bench.engine.cleanWorkspace({ ...job, target: targets[0] });
     site.path = path;
     expect(state(site.path)).toEqual(state(site.reference(targets[0])));
   }
+  expect(hits, "kills that met it at work").toBeGreaterThan(0);
 });
 
 test("G12 a move that was killed at any moment is finished by the next, also to another target", async () => {
@@ -261,13 +268,16 @@ test("G12 a move that was killed at any moment is finished by the next, also to 
   await site.prepare("v1");
   const { path, origin, trustedIndex } = site;
   const job = { mirror, path, origin, trustedIndex, from: targets[0].commit };
+  let hits = 0;
   for (let round = 0; round < 4; round++) {
-    await killed(round * round * 12, (pool) =>
+    const died = await killed(round * round * 12, (pool) =>
       pool.call("prepareWorkspace", { ...job, target: targets[1] }, { deadlineMs: 20_000 }),
     );
+    if (died) hits++;
     await bench.engine.prepareWorkspace({ ...job, target: targets[0] });
     expect(state(path)).toEqual(state(site.reference(targets[0])));
   }
+  expect(hits, "kills that met it at work").toBeGreaterThan(0);
 });
 
 test("G12 a call after the engine was closed is told that the server stops", async () => {

@@ -21,7 +21,7 @@ it.each([
     ({ host, port, user }: TestDatabase["connection"], name: string) =>
       `postgres://${user}@localhost:${port}/${name}?host=${encodeURIComponent(host)}`,
   ],
-])("F6 a database URL names a unix socket's directory %s", async (_how, url) => {
+])("a database URL names a unix socket's directory %s", async (_how, url) => {
   const { connection } = database;
   const sql = connectPool({ url: url(connection, connection.database) }, { max: 1, name: "test" });
   const [row] = await sql<{ name: string }[]>`select current_database() as name`;

@@ -83,6 +83,7 @@ test("G7 without room nobody is given a new workspace, and an idle one is given 
       refsVersion: 1n,
       workspaceRoot: "/workspaces",
       mayMake,
+      url: fixture.repository.url,
     };
     return (await store.tickets.grant(request)).kind;
   };

@@ -30,7 +30,7 @@ test("E1 an open session is closed with its repository, so that no later one of 
   ]);
 });
 
-test("A4 a repository whose mirror is not out of the way keeps its name", async () => {
+test("A1 a repository whose mirror is not out of the way keeps its name", async () => {
   const { store } = fixture;
   await store.repositories.remove("demo", false);
   expect(await store.repositories.removable()).toEqual(["demo"]);
@@ -38,13 +38,13 @@ test("A4 a repository whose mirror is not out of the way keeps its name", async 
   expect(await store.repositories.byName("demo")).toBeDefined();
 });
 
-test("G5 a request id is remembered for 24 h after its lease ended, and no longer than the lease itself", async () => {
+test("G3 a request id is remembered for 24 h after its lease ended, and no longer than the lease itself", async () => {
   const { store, sql } = fixture;
   const ended = async (requestId: string, hours: number) => {
     const ticket = await openTicket(fixture, store, requestId);
     const wanted = { commit: "c", head: "", refsVersion: 1n };
     const granted = await store.tickets.grant({
-      ...{ ticketId: ticket, ...wanted, workspaceRoot: "/workspaces", mayMake: true },
+      ...{ ticketId: ticket, ...wanted, workspaceRoot: "/workspaces", mayMake: true, url: fixture.repository.url },
     });
     if (granted.kind !== "granted") throw new Error(granted.kind);
     const request = { ticketId: ticket, key: granted.key, ...wanted, source: "CREATED", timings: [] } as const;
@@ -69,7 +69,7 @@ test("G5 a request id is remembered for 24 h after its lease ended, and no longe
   expect((await kinds())[0]).toBe("gone");
 });
 
-test("F6 keeping house reads what is to go, not every lease and ticket that is remembered", async () => {
+test("keeping house reads what is to go, not every lease and ticket that is remembered", async () => {
   await makeIdle(fixture, 1);
   await lease(fixture);
   // one connection, so that what it has read is counted when that is asked for

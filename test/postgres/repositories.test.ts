@@ -103,3 +103,24 @@ test("a repository that is removed while its workspaces are being made or cleane
   await store.work.finishWork(removing?.key ?? making.key, { kind: "retired" });
   expect(await store.repositories.finishRemovals(["demo"])).toEqual(["demo"]);
 });
+
+test("A2 what was fetched from an upstream that the repository has left meanwhile counts as never fetched", async () => {
+  const { store, repository } = fixture;
+  const { id, name } = repository;
+  const before = await store.repositories.mirror(id);
+  expect(before?.fetchAgeMs).toBeDefined();
+  await store.repositories.update(name, { url: repository.url, minIdle: 0 });
+  expect((await store.repositories.mirror(id))?.refsVersion).toBe(before?.refsVersion);
+  const url = "/srv/elsewhere.git";
+  await store.repositories.update(name, { url });
+  const moved = await store.repositories.mirror(id);
+  expect(moved).toMatchObject({ state: "READY", refsVersion: (before?.refsVersion ?? 0n) + 1n });
+  expect(moved?.fetchAgeMs).toBeUndefined();
+  const fetched = { state: "READY", problem: "", defaultBranch: "main", digest: "1", fetchedMsAgo: 0 } as const;
+  const old = await store.repositories.updateMirror(id, { ...fetched, url: repository.url });
+  expect(old.fetchAgeMs).toBeUndefined();
+  const anew = await store.repositories.updateMirror(id, { ...fetched, url });
+  expect(anew.fetchAgeMs).toBeDefined();
+  // though it has the very same references
+  expect(anew.refsVersion).toBeGreaterThan(moved?.refsVersion ?? 0n);
+});

@@ -21,7 +21,7 @@ function report(): SweepReport {
   return new SweepTally().report(false);
 }
 
-test("F4 one sweep at a time in the fleet; one whose server died makes way, and its late report counts for nothing", async () => {
+test("C1 G10 one sweep at a time in the fleet; one whose server died makes way, and its late report counts for nothing", async () => {
   const { store, sql } = fixture;
   const other = await fixture.another("other");
   const begun = await Promise.all([store, other, store, other].map((one) => one.sweeps.begin(false)));

@@ -48,7 +48,7 @@ const reasonOf = async (call: Promise<unknown>) => {
   return [Code[error.code], errorInfo(error).reason];
 };
 
-describe("G5 with a tokens file", () => {
+describe("with a tokens file", () => {
   test("a call without a credential, or with an unknown one, is refused and reaches no service", async () => {
     const before = running.services.asked.length;
     const missing = await reasonOf(workspaces().listActive({}));
@@ -116,7 +116,7 @@ describe("G5 with a tokens file", () => {
   });
 });
 
-describe("G5 the tokens file", () => {
+describe("the tokens file", () => {
   test("is read again when it changes, and a broken one keeps the old tokens and says so", async () => {
     const path = join(directory, "changing.yaml");
     await writeFile(path, entry("first", "runner", "one"));
@@ -155,7 +155,7 @@ describe("G5 the tokens file", () => {
   });
 });
 
-describe("G5 what is served where", () => {
+describe("what is served where", () => {
   const start = (host: string, credentials?: TokensFile, allowCleartext = false) => {
     const options = {
       services: new InMemoryServices(),
@@ -179,7 +179,7 @@ describe("G5 what is served where", () => {
   });
 });
 
-test("G5 every method needs a role, but for health and reflection", () => {
+test("every method needs a role, but for health and reflection", () => {
   const access = [...WorkspaceService.methods, ...AdminService.methods].map((method) => [
     method.name,
     accessTo(method),

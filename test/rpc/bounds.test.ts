@@ -19,7 +19,7 @@ function faults<D extends DescMessage>(desc: D, init: MessageInitShape<D>): stri
 
 const days = (count: number) => ({ seconds: BigInt(count) * 86_400n, nanos: 0 });
 
-test("F3 ages are at most 3,650 days, which a database's clock can be set back by", () => {
+test("F1 ages are at most 3,650 days, which a database's clock can be set back by", () => {
   expect(faults(ReclaimRequestSchema, { olderThan: days(3_650) })).toEqual([]);
   expect(faults(ReclaimRequestSchema, { olderThan: days(3_651) })).toEqual(["older_than is above 3,650 days"]);
   expect(faults(ListSessionsRequestSchema, { inactiveFor: days(3_000_000) })).toEqual([
@@ -30,7 +30,7 @@ test("F3 ages are at most 3,650 days, which a database's clock can be set back b
   ]);
 });
 
-test("F3 a page token of changes that begins at no sequence is refused", () => {
+test("F1 a page token of changes that begins at no sequence is refused", () => {
   const request = create(ListChangesRequestSchema, { sessionId: "n1" });
   const token = (after: string) => encodePageToken(ListChangesRequestSchema, request, { after, revision: 0n });
   expect(faults(ListChangesRequestSchema, { sessionId: "n1", pageToken: token("17") })).toEqual([]);

@@ -18,7 +18,7 @@ afterEach(async () => {
 const client = () => createClient(WorkspaceService, createGrpcTransport({ baseUrl: running.url }));
 const token = `w17.4.${"s".repeat(43)}`;
 
-describe("G6 a call", () => {
+describe("a call", () => {
   test("is one line with request id, method, protocol, code, duration and ids", async () => {
     await client().acquire({ repository: "demo" }, { headers: { "x-request-id": "my-id.1" } });
     const [line] = running.lines;
@@ -76,7 +76,7 @@ describe("G6 a call", () => {
   });
 });
 
-describe("G6 no line has", () => {
+describe("no line has", () => {
   test("a lease token, a request id of Acquire, or a secret in a wrong field", async () => {
     await client().acquire({
       repository: "https://git.example.com/x",
@@ -105,7 +105,7 @@ describe("G6 no line has", () => {
   });
 });
 
-test("G6 lines for people have no secrets either", () => {
+test("lines for people have no secrets either", () => {
   const lines: string[] = [];
   const destination = { write: (line: string) => void lines.push(line) };
   createLog({ level: "info", format: "pretty", destination }).info({ url: "https://u:hunter2@h/x" }, "shown");

@@ -23,8 +23,9 @@ import {
 } from "../../gen/leasehold/v1/workspace_service_pb.js";
 import { Failure } from "../../src/domain/failure.js";
 import { checkRequest } from "../../src/rpc/limits/checks.js";
-import { requestLimits, updatableSettings } from "../../src/rpc/limits/field-limits.js";
+import { requestLimits } from "../../src/rpc/limits/field-limits.js";
 import { branchFault, revisionFault } from "../../src/rpc/limits/git-names.js";
+import { updatableSettings } from "../../src/rpc/repository-settings.js";
 
 /** The failure of the check, or undefined if the request is right. */
 function failureOf<D extends DescMessage>(desc: D, init: MessageInitShape<D>): Failure | undefined {
@@ -50,14 +51,14 @@ describe("the table", () => {
   const requests = [...WorkspaceService.methods, ...AdminService.methods].map(({ input }) => input);
 
   test.each(requests.map((input) => [input.name, input] as const))(
-    "F3 every field of %s has a rule",
+    "F1 every field of %s has a rule",
     (_name, input) => {
       const rules = requestLimits.get(input.typeName)?.fields ?? {};
       expect(Object.keys(rules).sort()).toEqual(input.fields.map(({ localName }) => localName).sort());
     },
   );
 
-  test("F3 update_mask knows every setting of the proto's comment", () => {
+  test("F1 update_mask knows every setting of the proto's comment", () => {
     const older = "url min_idle max_workspaces stable_path credential labels paused salvage_ttl".split(" ");
     const newer = "object_storage kill_stragglers salvage_ignored share_dependencies idle_ttl".split(" ");
     expect([...updatableSettings].sort()).toEqual([...older, ...newer].sort());
@@ -69,7 +70,7 @@ describe("Acquire", () => {
   const acquire = (init: MessageInitShape<typeof AcquireRequestSchema>) =>
     faults(AcquireRequestSchema, { ...right, ...init });
 
-  test("F3 a request that sets every field rightly passes", () => {
+  test("F1 a request that sets every field rightly passes", () => {
     const all = {
       requestId: "6f9619ff-8b86-d011-b42d-00c04fc964ff",
       repository: "https://git.example.com/demo.git",
@@ -86,7 +87,7 @@ describe("Acquire", () => {
     expect(acquire(all)).toEqual([]);
   });
 
-  test("F3 every field that is wrong is reported at once, with its path", () => {
+  test("F1 every field that is wrong is reported at once, with its path", () => {
     const wrong = {
       requestId: "ü",
       repository: "",
@@ -117,19 +118,19 @@ describe("Acquire", () => {
     ]);
   });
 
-  test("F3 limits count bytes, not characters", () => {
+  test("F1 limits count bytes, not characters", () => {
     expect(acquire({ holder: "ü".repeat(128) })).toEqual([]);
     expect(acquire({ holder: "ü".repeat(129) })).toEqual(["holder has more than 256 bytes"]);
   });
 
-  test("F3 control characters and broken Unicode are refused in every text", () => {
+  test("F1 control characters and broken Unicode are refused in every text", () => {
     for (const bad of ["\0", "\n", "\x1b[31m", "\x7f", "\x85"]) {
       expect(acquire({ holder: bad, repository: bad, host: bad, labels: { a: bad } })).toHaveLength(4);
     }
     expect(acquire({ holder: "\ud800" })).toEqual(["holder is not well-formed Unicode"]);
   });
 
-  test("F3 more than 32 labels are one fault", () => {
+  test("F1 more than 32 labels are one fault", () => {
     const labels = Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`k${index}`, "v"]));
     expect(acquire({ labels })).toEqual(["labels has more than 32 entries"]);
   });

@@ -19,7 +19,7 @@ const limits: Partial<ConnectionLimits> = {
   idleTimeoutMs: 200,
 };
 
-describe("F1 a peer that is slow or silent is closed", () => {
+describe("a peer that is slow or silent is closed", () => {
   let running: RunningServer;
   beforeAll(async () => {
     running = await RunningServer.start({ connectionLimits: limits });
@@ -100,7 +100,7 @@ describe("F1 a peer that is slow or silent is closed", () => {
   });
 });
 
-describe("F1 listening", () => {
+describe("listening", () => {
   let directory: string;
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), "leasehold-listen-"));

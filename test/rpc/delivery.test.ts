@@ -34,7 +34,7 @@ function gate(): { readonly entered: () => boolean; readonly open: () => void } 
   return { entered: () => isEntered, open };
 }
 
-describe.each(Object.entries(protocols))("A4 over %s", (_name, transport) => {
+describe.each(Object.entries(protocols))("G3 over %s", (_name, transport) => {
   test("a caller that has gone before the answer leaves no lease", async () => {
     const held = gate();
     const stop = new AbortController();
@@ -50,7 +50,7 @@ describe.each(Object.entries(protocols))("A4 over %s", (_name, transport) => {
   });
 });
 
-describe("A4 over a bare HTTP/2 stream", () => {
+describe("G3 over a bare HTTP/2 stream", () => {
   const callOn = (session: http2.ClientHttp2Session) => {
     const stream = session.request({
       ":method": "POST",
@@ -101,7 +101,7 @@ describe("A4 over a bare HTTP/2 stream", () => {
   }, 30_000);
 });
 
-test("A4 over HTTP/1.1, a caller that hangs up the moment it has its answer keeps its lease, 150 times", async () => {
+test("G3 over HTTP/1.1, a caller that hangs up the moment it has its answer keeps its lease, 150 times", async () => {
   const call = [
     `POST ${path} HTTP/1.1`,
     "Host: localhost",
@@ -130,7 +130,7 @@ test("A4 over HTTP/1.1, a caller that hangs up the moment it has its answer keep
   expect(running.services.undelivered).toBe(0);
 }, 30_000);
 
-test("A4 a delivery is lost at most once, and never after it was written", () => {
+test("G3 a delivery is lost at most once, and never after it was written", () => {
   const lost = new Delivery();
   let count = 0;
   lost.onLost(() => (count += 1));

@@ -21,7 +21,7 @@ function faults(fields: Fields): string[] {
 const kept = (...keepPaths: string[]): Fields => ({ dependencyManifests: ["auto"], keepPaths });
 const many = (count: number, of: (index: number) => string) => Array.from({ length: count }, (_, index) => of(index));
 
-test("A7 F3 what is right passes", () => {
+test("A7 F1 what is right passes", () => {
   expect(faults({ dependencyManifests: ["auto", "package.json", "**/*.lock", ".config/x.toml"] })).toEqual([]);
   expect(faults(kept("node_modules", "packages/a/node_modules/", ".venv", "a..b", ".gitx", "aa", "a"))).toEqual([]);
   expect(faults({ dependencyManifests: many(64, (n) => `m${n}`) })).toEqual([]);
@@ -65,6 +65,6 @@ test.each<[string, Fields, string]>([
     'environment["a b"] has a key that is not [A-Za-z0-9_][A-Za-z0-9_./-]{0,127}',
   ],
   ["a long value", { environment: { a: "x".repeat(1025) } }, 'environment["a"] has more than 1,024 bytes'],
-])("A7 F3 %s", (_what, fields, fault) => {
+])("A7 F1 %s", (_what, fields, fault) => {
   expect(faults(fields)).toEqual([fault]);
 });

@@ -140,7 +140,7 @@ const calls: Record<string, { path: string; body: Uint8Array; headers?: http2.Ou
   },
 };
 
-describe("D1 a call over plain gRPC", () => {
+describe("F2 a call over plain gRPC", () => {
   test.each(Object.entries(calls))("%s is answered as connect answers it", async (_name, { path, body, headers }) => {
     const type = path.endsWith("Nothing") ? ways.direct : ways.connect;
     const direct = await call(path, body, { "content-type": ways.direct, ...fixed, ...headers });

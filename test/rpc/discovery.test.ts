@@ -135,7 +135,7 @@ test.each(["grpc", "grpcweb", "connect"])(
   30_000,
 );
 
-describe("F2 health", () => {
+describe("G11 health", () => {
   const health = () => createClient(Health, transport());
 
   test("Check and List tell every service, and Check does not know others", async () => {
@@ -171,7 +171,7 @@ describe("F2 health", () => {
   });
 });
 
-test("F1 what is no call and no probe is 404 with a short text", async () => {
+test("what is no call and no probe is 404 with a short text", async () => {
   for (const [path, method] of [
     ["/", "GET"],
     ["/healthz", "POST"],

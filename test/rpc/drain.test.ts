@@ -36,7 +36,7 @@ async function heldAcquire(client: Client<typeof WorkspaceService>) {
   return { answer, open };
 }
 
-describe.each(Object.entries(protocols))("G4 over %s", (_name, transport) => {
+describe.each(Object.entries(protocols))("over %s", (_name, transport) => {
   test("a watcher ends with DRAINING and a time to retry", async () => {
     const items = createClient(WorkspaceService, transport(running.url)).watch({})[Symbol.asyncIterator]();
     await items.next();
@@ -64,7 +64,7 @@ describe.each(Object.entries(protocols))("G4 over %s", (_name, transport) => {
   });
 });
 
-test("G4 health and readiness say no while running calls finish, and nobody new is let in", async () => {
+test("health and readiness say no while running calls finish, and nobody new is let in", async () => {
   const { answer, open } = await heldAcquire(createClient(WorkspaceService, protocols.connect(running.url)));
   const health = createClient(Health, protocols["grpc-web"](running.url)).watch({})[Symbol.asyncIterator]();
   expect((await health.next()).value?.status).toBe(Status.SERVING);
@@ -88,7 +88,7 @@ test("G4 health and readiness say no while running calls finish, and nobody new 
   await drained;
 });
 
-test("G4 a drain without calls is over at once, idle keep-alive connections or not", async () => {
+test("a drain without calls is over at once, idle keep-alive connections or not", async () => {
   await fetch(`${running.url}/healthz`);
   await createClient(Health, protocols.grpc(running.url)).check({});
   const begin = performance.now();
@@ -96,13 +96,13 @@ test("G4 a drain without calls is over at once, idle keep-alive connections or n
   expect(performance.now() - begin).toBeLessThan(1000);
 });
 
-test("G4 the unix socket's file goes with the server, and draining twice is draining once", async () => {
+test("the unix socket's file goes with the server, and draining twice is draining once", async () => {
   expect((await stat(running.socketPath)).isSocket()).toBe(true);
   await Promise.all([drain(1000), drain(1000)]);
   await expect(stat(running.socketPath)).rejects.toThrow("ENOENT");
 });
 
-test("G4 half-sent requests and silent sockets do not hold up a drain", async () => {
+test("half-sent requests and silent sockets do not hold up a drain", async () => {
   const half = httpRequest({
     host: "127.0.0.1",
     port: running.port,

@@ -18,7 +18,7 @@ const rows = page
       .map((cell) => cell.trim()),
   );
 
-describe("F3 the reasons", () => {
+describe("B3 the reasons", () => {
   test("of the page are those of the code, with the same codes and in the same order", () => {
     expect(rows.map(([reason, code]) => [reason, code])).toEqual(Object.entries(failureCodes));
   });

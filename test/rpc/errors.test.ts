@@ -24,7 +24,7 @@ afterAll(async () => {
   await running[Symbol.asyncDispose]();
 });
 
-describe.each(Object.entries(protocols))("F3 over %s", (_name, transport) => {
+describe.each(Object.entries(protocols))("B3 over %s", (_name, transport) => {
   const client = () => createClient(WorkspaceService, transport(running.url));
 
   test("a failure has its code, reason, domain and metadata", async () => {
@@ -87,7 +87,7 @@ describe.each(Object.entries(protocols))("F3 over %s", (_name, transport) => {
   });
 });
 
-test("F3 a body that cannot be read has its reason: garbage, and JSON of a wrong shape", async () => {
+test("B3 a body that cannot be read has its reason: garbage, and JSON of a wrong shape", async () => {
   const path = `${running.url}/leasehold.v1.WorkspaceService/Acquire`;
   const headers = { "content-type": "application/json" };
   for (const body of ["{", '{"ttl":5}', '{"labels":{"a":1}}', "[]"]) {
@@ -98,7 +98,7 @@ test("F3 a body that cannot be read has its reason: garbage, and JSON of a wrong
   }
 });
 
-test("F7 a small body that unpacks to a large one is MESSAGE_TOO_LARGE", async () => {
+test("a small body that unpacks to a large one is MESSAGE_TOO_LARGE", async () => {
   const body = gzipSync(Buffer.alloc(50_000_000));
   const headers = { "content-type": "application/proto", "content-encoding": "gzip" };
   const response = await fetch(`${running.url}/leasehold.v1.WorkspaceService/Acquire`, {
@@ -110,7 +110,7 @@ test("F7 a small body that unpacks to a large one is MESSAGE_TOO_LARGE", async (
   expect(await response.json()).toMatchObject({ details: [{ debug: { reason: "MESSAGE_TOO_LARGE" } }] });
 });
 
-describe("G8 @grpc/grpc-js", () => {
+describe("F2 @grpc/grpc-js", () => {
   const address = () => `127.0.0.1:${running.port}`;
   const method = (name: string) => `/leasehold.v1.WorkspaceService/${name}`;
 
@@ -133,7 +133,7 @@ describe("G8 @grpc/grpc-js", () => {
   });
 
   test.each(["\u0001", "\u00e9", "\u{1f600}", "%"])(
-    "F3 sees wrong keys made of %j, within its limit of headers",
+    "B3 sees wrong keys made of %j, within its limit of headers",
     async (letter) => {
       const keys = Array.from({ length: 64 }, (_, index) => `${letter.repeat(130)}${index}`);
       const environment = Object.fromEntries(keys.map((key) => [`${key.slice(-126)}`, "\n"]));
@@ -168,7 +168,7 @@ describe("G8 @grpc/grpc-js", () => {
   });
 });
 
-test("F3 every reason has a code of connect, and survives the way to the wire and back", () => {
+test("B3 every reason has a code of connect, and survives the way to the wire and back", () => {
   for (const reason of Object.keys(failureCodes) as FailureReason[]) {
     const failure = new Failure(reason, "text", { retryAfterMs: 1500, metadata: { a: "b" } });
     const error = toConnectError(failure);

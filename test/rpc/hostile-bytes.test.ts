@@ -73,7 +73,7 @@ function callH2(
   return new Promise((resolve) => stream.once("close", () => resolve(status)));
 }
 
-describe("F7 a Host header that is no host", () => {
+describe("a Host header that is no host", () => {
   const hosts = ["[", "x:99999", "%2Ftmp%2Fx.sock", "a b", "", "\u00ff", "x".repeat(10_000)];
 
   test.each(hosts.map((host) => [host.slice(0, 20), host] as const))(
@@ -103,7 +103,7 @@ describe("F7 a Host header that is no host", () => {
     await expectWell();
   });
 
-  test("G8 over a unix socket, the authority that Python's grpcio sends is served", async () => {
+  test("F2 over a unix socket, the authority that Python's grpcio sends is served", async () => {
     const client = session(served.socketPath);
     expect(await callH2(client, { ":authority": served.socketPath.slice(1).replaceAll("/", "%2F") })).toBe("0");
     client.close();
@@ -111,7 +111,7 @@ describe("F7 a Host header that is no host", () => {
   });
 });
 
-describe("F7 odd requests", () => {
+describe("odd requests", () => {
   test.each([
     ["an upgrade", "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"],
     [
@@ -166,7 +166,7 @@ describe("F7 odd requests", () => {
   });
 });
 
-test("F7 2,000 random requests over HTTP/2 and 200 random sockets end nothing, leak nothing and print no stack", async () => {
+test("2,000 random requests over HTTP/2 and 200 random sockets end nothing, leak nothing and print no stack", async () => {
   for (let round = 0; round < 20; round += 1) {
     const client = session();
     for (let count = 0; count < 100; count += 1) throwStone(client);

@@ -43,7 +43,7 @@ function call(headers: Record<string, string>, overSocket = false): Promise<Answ
 const refused = { status: 403, reason: "ORIGIN_NOT_ALLOWED" };
 const served = { status: 200, reason: undefined };
 
-describe("G5 over TCP", () => {
+describe("over TCP", () => {
   test.each(["localhost", "LOCALHOST:1", "app.localhost:7420", "127.0.0.1", "127.1.2.3:80", "[::1]:7420"])(
     "Host %s is served",
     async (host) => expect(await call({ host })).toEqual(served),
@@ -69,12 +69,12 @@ describe("G5 over TCP", () => {
   });
 });
 
-test("G5 a unix socket is exempt: no browser reaches it", async () => {
+test("a unix socket is exempt: no browser reaches it", async () => {
   expect(await call({ host: "evil.example", origin: "https://evil.example" }, true)).toEqual(served);
   expect(await call({ host: "tmp%2Fx%2Fs.sock" }, true)).toEqual(served);
 });
 
-test("G5 the host of the listen address is a right name too", () => {
+test("the host of the listen address is a right name too", () => {
   const request = { authority: "build-box:7420", origin: null, transport: "tcp" as const };
   expect(() => checkOrigin({ ...request, listenHost: "build-box" })).not.toThrow();
   expect(() => checkOrigin({ ...request, listenHost: "127.0.0.1" })).toThrow();

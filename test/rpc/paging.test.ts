@@ -20,7 +20,7 @@ afterAll(async () => {
 const client = () => createClient(WorkspaceService, createGrpcTransport({ baseUrl: running.url }));
 const lastList = () => running.services.asked.at(-1)?.input as ListInput;
 
-test("F3 every page tells the revision of the first, and the last has no token", async () => {
+test("F1 every page tells the revision of the first, and the last has no token", async () => {
   const first = await client().listActive({ repository: "demo", labels: { a: "1", b: "2" } });
   expect(first).toMatchObject({ revision: 7n, storeId: "store" });
   const page = { repository: "demo", labels: { b: "2", a: "1" }, pageToken: first.nextPageToken, pageSize: 7 };
@@ -29,7 +29,7 @@ test("F3 every page tells the revision of the first, and the last has no token",
   expect(lastList()).toMatchObject({ after: "w17", pageSize: 7 });
 });
 
-test("F3 a token of other filters, of another list, changed, or made up is FIELD_INVALID on page_token", async () => {
+test("F1 a token of other filters, of another list, changed, or made up is FIELD_INVALID on page_token", async () => {
   const { nextPageToken } = await client().listActive({ repository: "demo" });
   const hosts = encodePageToken(ListHostsRequestSchema, create(ListHostsRequestSchema), { after: "h", revision: 0n });
   const garbage = [`${nextPageToken.slice(0, -2)}!!`, "x", "AAAA", "a".repeat(5000), hosts, nextPageToken.slice(4)];
@@ -40,7 +40,7 @@ test("F3 a token of other filters, of another list, changed, or made up is FIELD
   for (const call of calls) expect(wrongFields(await errorOf(client().listActive(call)))).toEqual(["page_token"]);
 });
 
-test("F3 a token gives back what it was made of", () => {
+test("F1 a token gives back what it was made of", () => {
   const request = create(ListActiveRequestSchema, { holder: "ü", states: [2] });
   const pageToken = encodePageToken(ListActiveRequestSchema, request, {
     after: "w12345678901234567",
@@ -52,14 +52,14 @@ test("F3 a token gives back what it was made of", () => {
   });
 });
 
-test("F3 the page size is 100 by default and 1,000 at most", async () => {
+test("F1 the page size is 100 by default and 1,000 at most", async () => {
   await client().listActive({});
   expect(lastList().pageSize).toBe(100);
   await client().listActive({ pageSize: 2_000_000 });
   expect(lastList()).toMatchObject({ pageSize: 1000, filter: { states: ["LEASED"] } });
 });
 
-test("F3 repositories and hosts are listed in one page where there are no more", async () => {
+test("F1 repositories and hosts are listed in one page where there are no more", async () => {
   const admin = createClient(AdminService, createGrpcTransport({ baseUrl: running.url }));
   const { repositories, nextPageToken } = await admin.listRepositories({});
   expect(repositories[0]).toMatchObject({ name: "demo", defaultBranch: "main", workspaces: { leased: 2 } });

@@ -38,7 +38,7 @@ const transports: Record<string, () => Transport> = {
 };
 
 describe.each(Object.entries(transports))("%s", (_name, transport) => {
-  test("F1 a unary call is answered whole", async () => {
+  test("F2 a unary call is answered whole", async () => {
     const client = createClient(WorkspaceService, transport());
     const answer = await client.acquire(create(AcquireRequestSchema, { repository: "demo", revision: "main" }));
     expect(answer.lease?.leaseId).toBe("w17.4");
@@ -48,14 +48,14 @@ describe.each(Object.entries(transports))("%s", (_name, transport) => {
     expect(answer.elapsed).toBeDefined();
   });
 
-  test("F1 a stream gives its first item at once and ends in order", async () => {
+  test("F2 a stream gives its first item at once and ends in order", async () => {
     const client = createClient(WorkspaceService, transport());
     const items = [];
     for await (const item of client.watch({ untilNow: true })) items.push(item.item.case);
     expect(items).toEqual(["snapshotEnd"]);
   });
 
-  test("F1 a call without side effects is answered", async () => {
+  test("F2 a call without side effects is answered", async () => {
     const info = await createClient(AdminService, transport()).getServerInfo({});
     expect(info).toMatchObject({ host: "here", storeId: "store", newestRevision: 7n });
     expect(running.services.undelivered).toBe(0);

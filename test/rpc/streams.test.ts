@@ -5,7 +5,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { WatchRequestSchema, WorkspaceService } from "../../gen/leasehold/v1/workspace_service_pb.js";
-import { until } from "../support/until.js";
+import { until, untilStill } from "../support/until.js";
 import { protocols } from "./clients.js";
 import { RunningServer } from "./running-server.js";
 
@@ -43,7 +43,7 @@ function openSession(): http2.ClientHttp2Session {
 
 const isQuiet = () => running.services.watching === 0 && running.server.running.streams === 0;
 
-describe.each(Object.entries(protocols))("D4 a watcher over %s", (_name, transport) => {
+describe.each(Object.entries(protocols))("G5 a watcher over %s", (_name, transport) => {
   test("that leaves while nothing happens is released", async () => {
     const stop = new AbortController();
     const items = createClient(WorkspaceService, transport(running.url))
@@ -68,7 +68,7 @@ describe.each(Object.entries(protocols))("D4 a watcher over %s", (_name, transpo
   });
 });
 
-describe("D4 a watcher that never reads", () => {
+describe("G5 a watcher that never reads", () => {
   beforeEach(() => {
     running.services.floods = true;
     running.services.detail = "x".repeat(4096);
@@ -78,13 +78,7 @@ describe("D4 a watcher that never reads", () => {
     const session = openSession();
     unreadWatch(session);
     await until("the stream flows", () => running.services.given > 0);
-    let last = -1;
-    await until("the stream stands still", async () => {
-      const isStill = last === running.services.given;
-      last = running.services.given;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      return isStill;
-    });
+    const last = await untilStill("the stream stands still", () => running.services.given);
     expect(last * running.services.detail.length).toBeLessThan(512 * 1024);
     session.destroy();
   });
@@ -115,7 +109,7 @@ describe("D4 a watcher that never reads", () => {
   });
 });
 
-test("D4 500 watchers that never read leave room for calls on the same connection", async () => {
+test("G5 500 watchers that never read leave room for calls on the same connection", async () => {
   running.services.floods = true;
   running.services.detail = "x".repeat(4096);
   const session = openSession();
@@ -131,7 +125,7 @@ test("D4 500 watchers that never read leave room for calls on the same connectio
   await until("all watchers are released", isQuiet);
 }, 30_000);
 
-test("D4 a peer that vanishes is noticed by its silence to pings", async () => {
+test("G5 a peer that vanishes is noticed by its silence to pings", async () => {
   await using pinging = await RunningServer.start({ connectionLimits: { pingIntervalMs: 100, pingTimeoutMs: 100 } });
   const socket = connectSocket(pinging.port, "127.0.0.1");
   socket.on("error", () => {});

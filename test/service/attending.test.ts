@@ -67,7 +67,7 @@ const isAttended = async (ticketId: bigint) => {
   return row?.attended;
 };
 
-test("A4 G6 a caller that goes while its ticket is being read leaves nobody behind who attends it", async () => {
+test("G3 G6 a caller that goes while its ticket is being read leaves nobody behind who attends it", async () => {
   const { store } = fixture;
   await lease(fixture);
   const ticketId = await openTicket(fixture, store, "r");
@@ -96,7 +96,7 @@ test("A4 G6 a caller that goes while its ticket is being read leaves nobody behi
   expect(await isAttended(ticketId)).toBe(false);
 });
 
-test("A4 a wait that runs out at one server takes the place from nobody who waits for the same request elsewhere", async () => {
+test("G3 a wait that runs out at one server takes the place from nobody who waits for the same request elsewhere", async () => {
   const { store } = fixture;
   await lease(fixture);
   await grant(store, await openTicket(fixture));
@@ -115,7 +115,7 @@ test("A4 a wait that runs out at one server takes the place from nobody who wait
   await told;
 });
 
-test("A4 of two callers with one request here, the one whose wait runs out first learns the position too", async () => {
+test("G3 of two callers with one request here, the one whose wait runs out first learns the position too", async () => {
   const { store } = fixture;
   await lease(fixture);
   for (const _ of [1, 2]) await grant(store, await openTicket(fixture));

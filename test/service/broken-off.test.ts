@@ -1,11 +1,14 @@
 /** What is broken off says nothing of what it was about: work is salvaged later, not quarantined. */
 import { writeFileSync } from "node:fs";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { Failure } from "../../src/domain/failure.js";
 import { acquire, call, openSite } from "../support/services.js";
 import { finishDueWork, lease, openStoreFixture, type StoreFixture } from "../support/store.js";
 import { until } from "../support/until.js";
 import { Upstream } from "../support/upstream.js";
+
+// workers, a database and a server's parts in one process: on a busy machine they take their time
+vi.setConfig({ testTimeout: 60_000 });
 
 const opened: { close(): Promise<void> }[] = [];
 afterEach(async () => {

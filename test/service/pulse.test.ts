@@ -1,15 +1,18 @@
 /** What happens by itself goes on beside slow files, and beside files that refuse to go. */
 import { existsSync, writeFileSync } from "node:fs";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { acquire, call, openSite, type Site } from "../support/services.js";
 import { until } from "../support/until.js";
 import { Upstream } from "../support/upstream.js";
 
+// workers, a database and a server's parts in one process: on a busy machine they take their time
+vi.setConfig({ testTimeout: 60_000 });
+
 let site: Site;
-beforeEach(async () => {
+beforeAll(async () => {
   site = await openSite();
 });
-afterEach(() => site.close());
+afterAll(() => site.close());
 
 async function repository(name: string): Promise<string> {
   const { url } = await Upstream.make(site.directory.at("upstreams"), name);
@@ -72,4 +75,21 @@ test("G2 a salvage whose files refuse to go stands in no other one's way", async
   await until("the other one has gone", async () => !(await left()).includes(ids[1] ?? ""));
   expect(await left()).toEqual([ids[0]]);
   expect(refused).toBe(1);
+});
+
+test("F6 a host where nothing is to be measured asks for that far less often than its heart beats", async () => {
+  const { usage, leases } = site.fixture.store;
+  const counts = { beats: 0, asked: 0 };
+  const [expire, due] = [leases.expire.bind(leases), usage.due.bind(usage)];
+  leases.expire = () => {
+    counts.beats += 1;
+    return expire();
+  };
+  usage.due = (...args) => {
+    counts.asked += 1;
+    return due(...args);
+  };
+  const begin = performance.now();
+  await until("its heart has beaten", () => counts.beats >= 4);
+  expect(counts.asked).toBeLessThanOrEqual(1 + Math.ceil((performance.now() - begin) / 5_000));
 });

@@ -29,7 +29,7 @@ function randomNumbers(start: number): () => number {
 }
 
 it(
-  `F1 F3 B2 chaos for ${seconds} s, seed ${seed}: nothing overlaps, nothing is lost, nothing is left`,
+  `G12 G10 B2 chaos for ${seconds} s, seed ${seed}: nothing overlaps, nothing is lost, nothing is left`,
   async () => {
     const random = randomNumbers(seed);
     const root = await servers.directory();

@@ -90,7 +90,13 @@ export const commit = "c".repeat(40);
 const wanted = { commit, head: "refs/heads/main", refsVersion: 1n };
 
 export function grant(store: Store, ticketId: bigint): Promise<GrantOutcome> {
-  return store.tickets.grant({ ticketId, ...wanted, workspaceRoot: "/workspaces", mayMake: true });
+  return store.tickets.grant({
+    ticketId,
+    ...wanted,
+    workspaceRoot: "/workspaces",
+    mayMake: true,
+    url: "/srv/demo.git",
+  });
 }
 
 /** A lease by all its steps, without files. */

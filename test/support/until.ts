@@ -15,3 +15,16 @@ export async function until<T>(
     await sleep(20);
   }
 }
+
+/** Resolves with a number that stays the same for `looks` looks, 100 ms apart: one that only looks so once is not still. */
+export async function untilStill(what: string, read: () => number, looks = 10): Promise<number> {
+  let before = Number.NaN;
+  let same = 0;
+  return until(what, async () => {
+    const now = read();
+    same = now === before ? same + 1 : 0;
+    before = now;
+    await sleep(80);
+    return same >= looks && now;
+  });
+}

@@ -32,6 +32,8 @@ export type Repository = Message<"leasehold.v1.Repository"> & {
    * ssh, the scp-like `user@host:path`, and where the server allows it a local path or `file://`.
    * A URL that carries a user or password for http(s) is refused: credentials belong
    * into the server's configuration. At most 2,048 bytes.
+   * Where it is changed, the new upstream is asked before anything is leased, and whatever was idle becomes a clone of
+   * it first; only a workspace that comes back to its binding keeps the `origin` that its holder left.
    *
    * @generated from field: string url = 2;
    */

@@ -79,7 +79,9 @@ export type AcquireRequest = Message<"leasehold.v1.AcquireRequest"> & {
 
   /**
    * How long to wait in the queue for a workspace if all are in use. Unset or 0: not at all. Clamped to 24 h,
-   * and to just before the call's own deadline. Negative: FIELD_INVALID.
+   * and to just before the call's own deadline. Negative: FIELD_INVALID. Where a parked workspace is given up for the
+   * call, it is answered within 30 s beyond, POOL_EXHAUSTED or BINDING_IN_USE if that has not come to an end. With a
+   * request id the place in the queue is kept for 30 s after the wait.
    *
    * @generated from field: google.protobuf.Duration wait = 7;
    */

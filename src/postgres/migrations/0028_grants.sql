@@ -69,10 +69,12 @@ begin
   end if;
 end $$;
 
--- outcome: granted, waiting, exhausted, gone, paused; no-room: a workspace would have to be made, and p_may_make says that there
+drop function grant_ticket(bigint, bigint, text, text, bigint, text, bool);
+-- p_url: of the upstream where p_commit was found.
+-- outcome: granted, waiting, exhausted, gone, paused; moved: the repository has another upstream since; no-room: a workspace would have to be made, and p_may_make says that there
 -- is no room for one; of bindings held (waits for its own), in-use, elsewhere; evicting: a place is
 -- being made for it, and it goes on asking, whether or not it may wait
-create or replace function grant_ticket(p_server bigint, p_ticket bigint, p_commit text, p_head text, p_refs_version bigint, p_root text, p_may_make bool,
+create function grant_ticket(p_server bigint, p_ticket bigint, p_commit text, p_head text, p_refs_version bigint, p_root text, p_may_make bool, p_url text,
                              out outcome text, out place int, out elsewhere text, out workspace bigint, out granted_fence bigint,
                              out granted_path text, out from_commit text, out origin text)
 language plpgsql as $$
@@ -105,6 +107,7 @@ begin
   end if;
   select * into r from repositories where id = t.repository_id;
   if r.paused or r.removing then outcome := 'paused'; return; end if;
+  if r.url <> p_url then outcome := 'moved'; return; end if;
 
   v_binding := coalesce(t.spec ->> 'binding', '');
   if v_binding <> '' then

@@ -14,6 +14,7 @@ import {
   type RepositorySettings,
 } from "../../domain/repository.js";
 import { defaultSalvageTtlMs } from "../../domain/salvage.js";
+import { protoNames } from "../repository-settings.js";
 import { fromDate, fromMs, optionalMs } from "./convert-time.js";
 
 export function toSettings(message: RepositoryMessage): RepositorySettings {
@@ -35,27 +36,13 @@ export function toSettings(message: RepositoryMessage): RepositorySettings {
   };
 }
 
-const settingNames: Readonly<Record<string, keyof RepositorySettings>> = {
-  url: "url",
-  min_idle: "minIdle",
-  max_workspaces: "maxWorkspaces",
-  stable_path: "stablePath",
-  credential: "credential",
-  labels: "labels",
-  paused: "paused",
-  salvage_ttl: "salvageTtlMs",
-  object_storage: "objectStorage",
-  kill_stragglers: "killStragglers",
-  salvage_ignored: "salvageIgnored",
-  share_dependencies: "shareDependencies",
-  idle_ttl: "idleTtlMs",
-};
-
 /** The settings that the mask names; its paths have been checked. */
 export function toChanges(message: RepositoryMessage, paths: readonly string[]): Partial<RepositorySettings> {
   const settings = toSettings(message);
-  const names = paths.flatMap((path) => settingNames[path] ?? []);
-  return Object.fromEntries(names.map((name) => [name, settings[name]]));
+  const names = Object.keys(protoNames) as (keyof RepositorySettings)[];
+  return Object.fromEntries(
+    names.filter((name) => paths.includes(protoNames[name])).map((name) => [name, settings[name]]),
+  );
 }
 
 export function fromOverview({

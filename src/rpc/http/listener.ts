@@ -94,11 +94,6 @@ export class Listener {
     this.#server.maxConnections = limits.maxSockets;
   }
 
-  /** Sockets that are open now. */
-  get sockets(): number {
-    return this.#sockets.size;
-  }
-
   /** Listens on TCP and answers the port that was given. */
   async listenTcp(host: string, port: number): Promise<number> {
     await this.#bound(() => this.#server.listen({ host, port }));

@@ -11,6 +11,11 @@ import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import type { Delivery } from "../call.js";
 import type { NodeResponse } from "./listener.js";
 
+/** Whether nobody can read the answer any more. That of HTTP/2 does not tell by itself. */
+export function isGone(response: NodeResponse): boolean {
+  return "stream" in response ? response.stream.destroyed : response.destroyed;
+}
+
 /** Thrown to whoever makes an answer that nobody reads any more. */
 export class PeerGone extends Error {
   override readonly name = "PeerGone";
@@ -54,7 +59,7 @@ class ResponseWriter {
   constructor(response: NodeResponse, delivery: Delivery) {
     this.#response = response;
     this.#delivery = delivery;
-    this.#isClosed = response.destroyed;
+    this.#isClosed = isGone(response);
     response.once("close", () => {
       this.#isClosed = true;
       this.#wake?.();
@@ -85,7 +90,7 @@ class ResponseWriter {
   }
 
   #assertOpen(): void {
-    if (this.#isClosed || this.#response.destroyed) throw new PeerGone();
+    if (this.#isClosed || isGone(this.#response)) throw new PeerGone();
   }
 }
 

@@ -38,8 +38,8 @@ export function checkOrigin({ authority, origin, transport, listenHost }: Reques
 }
 
 /** Whether a host name or address, as `URL` writes it, always means this machine. */
-export function isLoopbackName(host: string): boolean {
-  if (host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || host === "::1") return true;
+function isLoopbackName(host: string): boolean {
+  if (host === "localhost" || host.endsWith(".localhost") || host === "[::1]") return true;
   return isIPv4(host) && host.startsWith("127.");
 }
 

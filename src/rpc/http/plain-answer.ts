@@ -1,5 +1,6 @@
 /** Owns answers over plain HTTP: to probes, to webhooks, and to what is neither. */
 import type { NodeResponse } from "./listener.js";
+import { isGone } from "./node-response.js";
 
 export function answerText(
   response: NodeResponse,
@@ -15,7 +16,7 @@ export function answerJson(response: NodeResponse, status: number, body: object)
 }
 
 function answer(response: NodeResponse, status: number, headers: Readonly<Record<string, string>>, body: string): void {
-  if (response.destroyed) return;
+  if (isGone(response)) return;
   const hasBody = status !== 204;
   response.writeHead(status, {
     ...(hasBody ? { ...headers, "content-length": String(Buffer.byteLength(body)) } : {}),

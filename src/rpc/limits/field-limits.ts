@@ -37,6 +37,7 @@ import {
   WatchRequestSchema,
 } from "../../../gen/leasehold/v1/workspace_service_pb.js";
 import { defaultMaxWorkspaces, repositoryNamePattern } from "../../domain/repository.js";
+import { type SettingName, updatableSettings } from "../repository-settings.js";
 import { checkKeepPaths, dependencyManifests, environment, keepPaths } from "./dependency-limits.js";
 import {
   age,
@@ -79,7 +80,7 @@ const salvageTtl: Rule<Duration | undefined> = (value, path, report) => {
 };
 
 /** Rules of the settings that a caller may give, by their proto names. */
-const settings: Readonly<Record<string, (repository: Repository, path: string, report: Report) => void>> = {
+const settings: Readonly<Record<SettingName, (repository: Repository, path: string, report: Report) => void>> = {
   url: (r, path, report) => text({ max: 2048, required: true })(r.url, path, report),
   min_idle: (r, path, report) => whole(0, 1000)(r.minIdle, path, report),
   max_workspaces: (r, path, report) => whole(0, 10_000)(r.maxWorkspaces, path, report),
@@ -95,11 +96,9 @@ const settings: Readonly<Record<string, (repository: Repository, path: string, r
   idle_ttl: (r, path, report) => age(r.idleTtl, path, report),
 };
 
-/** Names of `update_mask`, in the order of the proto's comment. */
-export const updatableSettings: readonly string[] = Object.keys(settings);
-
 function checkSettings(repository: Repository, names: readonly string[], report: Report): void {
-  for (const setting of names) settings[setting]?.(repository, `repository.${setting}`, report);
+  const known = updatableSettings.filter((setting) => names.includes(setting));
+  for (const setting of known) settings[setting](repository, `repository.${setting}`, report);
   const hasBoth = names.includes("min_idle") && names.includes("max_workspaces");
   if (hasBoth && repository.minIdle > (repository.maxWorkspaces || defaultMaxWorkspaces)) {
     report("repository.min_idle", "is above max_workspaces");
@@ -115,7 +114,7 @@ function checkUpdate(message: UpdateRepositoryRequest, report: Report): void {
   const paths = message.updateMask?.paths ?? [];
   if (paths.length === 0) report("update_mask", "is required");
   for (const [index, path] of paths.entries()) {
-    if (!updatableSettings.includes(path)) {
+    if (!(updatableSettings as readonly string[]).includes(path)) {
       report(`update_mask.paths[${index}]`, `is none of ${updatableSettings.join(", ")}`);
     }
   }

@@ -46,6 +46,15 @@ export class Dependencies {
     this.#deps = deps;
   }
 
+  /** The manifests that the wish selects of the commit. Fails with FIELD_INVALID where they are too many. */
+  find(
+    wish: NonNullable<TicketSpec["dependencies"]>,
+    repository: Repository,
+    commit: string,
+  ): Promise<readonly Manifest[]> {
+    return this.#select(this.#deps.places.mirror(repository), commit, wish.manifests);
+  }
+
   /** Puts in place what was kept. Undefined without manifests. `path`: prepared at `commit`, under the claim `key`. */
   async place(
     wish: NonNullable<TicketSpec["dependencies"]>,
@@ -56,7 +65,7 @@ export class Dependencies {
     if (wish.manifests.length === 0) return undefined;
     const { store, files, places } = this.#deps;
     const mirror = places.mirror(repository);
-    const manifests = await this.#select(mirror, commit, wish.manifests);
+    const manifests = await this.find(wish, repository, commit);
     const fingerprint = fingerprintOf(manifests, hostPlatform(), wish.environment);
     const { caller, manifests: patterns, environment, keepPaths } = wish;
     const offer = async (answer: Answer): Promise<LeaseDependencies> => {

@@ -133,9 +133,11 @@ export class Keeper {
 
   #start(due: Work): void {
     const name = due.key.workspaceId;
+    const letGo = due.kind === "make" ? this.#deps.disk.count(due.repositoryId) : undefined;
     const task = this.#do(due)
       .catch((error) => this.#deps.log.error({ err: error, workspace: name }, "file work could not be stored"))
       .finally(() => {
+        letGo?.();
         this.#doing.delete(name);
         for (const listener of this.#finished) listener(name);
         this.#deps.wake.hint();

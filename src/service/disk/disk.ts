@@ -2,8 +2,8 @@
  * Owns how much room the owned host has, and whether there is enough for something new.
  *
  * Invariants:
- * 1. What is being made counts as taken from when it was granted until it is there, so that many at once do not all see
- *    the same room.
+ * 1. What is to be made counts as taken from when its room was looked at until it is there, so that many at once do not all
+ *    see the same room.
  * 2. Nobody is refused before what can be given up for it was given up.
  */
 import { type DiskMark, markBytes } from "../../domain/disk-mark.js";
@@ -15,6 +15,9 @@ export interface DiskMarks {
   readonly low: DiskMark;
   readonly minFree: DiskMark;
 }
+
+/** Once: what is held is there now, or will not be. */
+export type LetGo = () => void;
 
 /** Gives up what can be, until `isEnough` or there is nothing more. */
 export type Evict = (isEnough: () => boolean) => Promise<void>;
@@ -28,7 +31,7 @@ export class Disk {
   readonly #disk: HostDisk;
   readonly #marks: DiskMarks;
   readonly #host: string;
-  readonly #held = new Map<bigint, number>();
+  readonly #held = new Map<LetGo, number>();
   #room: DiskRoom = { totalBytes: 0, freeBytes: 0, lowBytes: 0, minFreeBytes: 0 };
   #lookedAt = Number.NEGATIVE_INFINITY;
   #evict: Evict = async () => {};
@@ -80,18 +83,16 @@ export class Disk {
     return this.#room;
   }
 
-  /** Whether a workspace of the repository may be made, as far as was last seen. */
-  hasRoomFor(repositoryId: number): boolean {
-    return this.#isEnough(this.#needs.get(repositoryId) ?? 0);
+  /** Holds the room that a workspace of the repository takes; undefined where there is none, as far as was last seen. */
+  hold(repositoryId: number): LetGo | undefined {
+    return this.#isEnough(this.#needs.get(repositoryId) ?? 0) ? this.count(repositoryId) : undefined;
   }
 
-  /** Counts what is being made for a ticket. */
-  hold(ticketId: bigint, repositoryId: number): void {
-    this.#held.set(ticketId, this.#needs.get(repositoryId) ?? 0);
-  }
-
-  letGo(ticketId: bigint): void {
-    this.#held.delete(ticketId);
+  /** Counts a workspace that is made, whether or not there is room. */
+  count(repositoryId: number): LetGo {
+    const letGo = () => void this.#held.delete(letGo);
+    this.#held.set(letGo, this.#needs.get(repositoryId) ?? 0);
+    return letGo;
   }
 
   /** Makes room for a workspace of the repository (undefined: for whatever is to be made) or fails with DISK_LOW. */

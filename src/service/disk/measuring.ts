@@ -32,6 +32,8 @@ export class Measuring {
   readonly #deps: MeasuringDependencies;
   readonly #next = new Map<string, number>();
   #running: Promise<void> | undefined;
+  /** Until then nothing is asked for: nothing was due. */
+  #askAgain = 0;
 
   constructor(deps: MeasuringDependencies) {
     this.#deps = deps;
@@ -48,7 +50,8 @@ export class Measuring {
 
   async #measureDue(): Promise<void> {
     const { usage, disk } = this.#deps;
-    const due = await usage.due(settleMs, freshMs, 8);
+    const due = performance.now() < this.#askAgain ? [] : await usage.due(settleMs, freshMs, 8);
+    if (due.length === 0 && performance.now() >= this.#askAgain) this.#askAgain = performance.now() + settleMs;
     for (const one of due) await this.#measureWorkspace(one);
     const places = await this.#duePlaces();
     for (const place of places) await this.#measurePlace(place);

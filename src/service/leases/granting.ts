@@ -29,8 +29,8 @@ import type { Disk } from "../disk/disk.js";
 import type { Mirrors, Wanted } from "../mirrors/mirrors.js";
 import type { Places } from "../places.js";
 import { timed } from "../timed.js";
-import { BrokenBinding, type Granted, type Handover, NothingToRestoreTo, refusalOf } from "./handover.js";
-import { QueueLine } from "./queue-line.js";
+import { Claiming } from "./claiming.js";
+import { BrokenBinding, type Granted, type Handover, NothingToRestoreTo } from "./handover.js";
 import type { Seats } from "./seats.js";
 
 export interface GrantingDependencies {
@@ -61,7 +61,7 @@ const attempts = 3;
 export class Granting {
   readonly #deps: GrantingDependencies;
   readonly #running = new Map<bigint, Promise<void>>();
-  readonly #lines = new Map<number, QueueLine>();
+  readonly #claiming: Claiming;
   readonly #granted = new Map<bigint, Granted["key"]>();
   readonly #stopping = new AbortController();
   #polling: Promise<void> | undefined;
@@ -70,6 +70,7 @@ export class Granting {
 
   constructor(deps: GrantingDependencies) {
     this.#deps = deps;
+    this.#claiming = new Claiming(deps, this.#stopping.signal);
   }
 
   /** Workspaces that this process is preparing for a ticket. */
@@ -112,7 +113,7 @@ export class Granting {
 
   /** Something may have become free: lets the first of each line ask. */
   wakeLines(): void {
-    for (const line of this.#lines.values()) line.wakeFirst();
+    this.#claiming.wakeLines();
   }
 
   /** Looks for tickets that were opened elsewhere, or whose grant was lost. One look at a time; a call during one makes it look once more. */
@@ -135,7 +136,7 @@ export class Granting {
   /** Lets waiting tickets go, serves no new ones, and resolves when those that have a workspace are served. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    for (const line of this.#lines.values()) while (line.length > 0) line.wakeFirst();
+    this.#claiming.wakeAll();
     await Promise.all(this.#running.values());
   }
 
@@ -150,7 +151,7 @@ export class Granting {
       await board.fail(ticket.ticketId, toRecord(failure));
       seats.settle(ticket.ticketId, { kind: "failed", failure: toRecord(failure) });
     } finally {
-      this.#lines.get(ticket.repositoryId)?.wakeFirst();
+      this.#claiming.wakeLine(ticket.repositoryId);
       wake.hint();
     }
   }
@@ -162,15 +163,21 @@ export class Granting {
     if (!repository || repository.removing) throw new Failure("REPOSITORY_NOT_FOUND", "the repository was removed");
     let salvage = await this.#salvage(ticket, repository);
     let lostSalvageId = "";
+    const { dependencies } = this.#deps;
+    const { dependencies: wish } = ticket.spec;
     const [wanted, target] = await timed(timings, "resolve", async () => {
       const found = (await foreseen?.wanted) ?? (await this.#resolve(ticket, repository, salvage));
+      // what is wrong with the wish is found before a workspace is taken; what comes back to its binding needs no manifests
+      const isAsked = wish && wish.manifests.length > 0 && ticket.spec.binding === "";
+      if (isAsked) await dependencies.find(wish, repository, found.resolved.commit);
       return [found, await this.#deps.submodules.target(repository, found.resolved)] as const;
     });
     for (let attempt = 1; ; attempt++) {
-      const granted = await this.#claim(ticket, wanted, timings);
-      if (!granted) return undefined;
+      const claimed = await this.#claiming.claim(ticket, repository, wanted, timings);
+      if (!claimed) return undefined;
+      if (claimed.kind === "moved") return this.#grant(ticket, undefined);
+      const { granted, letGo } = claimed;
       this.#granted.set(ticket.ticketId, granted.key);
-      if (granted.source === "new") this.#deps.disk.hold(ticket.ticketId, ticket.repositoryId);
       this.#tookAhead ||= repository.minIdle > 0;
       try {
         if (granted.source === "bound" && ticket.spec.restore) throw new NothingToRestoreTo();
@@ -188,9 +195,11 @@ export class Granting {
           "a workspace could not be prepared",
         );
         if (asFailure(error).reason === "DISK_LOW") throw this.#deps.disk.failure(ticket.repositoryId, error);
-        if (attempt >= attempts || asFailure(error).reason.startsWith("SALVAGE_")) throw error;
+        // another workspace makes no difference to these
+        const { reason, code } = asFailure(error);
+        if (attempt >= attempts || reason.startsWith("SALVAGE_") || code === "INVALID_ARGUMENT") throw error;
       } finally {
-        this.#deps.disk.letGo(ticket.ticketId);
+        letGo();
         this.#granted.delete(ticket.ticketId);
       }
     }
@@ -216,36 +225,6 @@ export class Granting {
       }
     }
     return mirrors.resolve(repository, revision, maxStalenessMs);
-  }
-
-  /** Takes a workspace, waiting in line for it if need be. */
-  async #claim(ticket: Ticket, wanted: Wanted, timings: Timing[]): Promise<Granted | undefined> {
-    const { board, ownership, places, disk } = this.#deps;
-    const line = this.#line(ticket.repositoryId);
-    const { signal } = ownership;
-    for (;;) {
-      if (signal.aborted || this.#stopping.signal.aborted) return undefined;
-      const outcome = await timed(timings, "grant", () =>
-        board.grant({
-          ticketId: ticket.ticketId,
-          commit: wanted.resolved.commit,
-          head: wanted.resolved.head,
-          refsVersion: wanted.mirror.refsVersion,
-          workspaceRoot: places.workspaceRoot,
-          mayMake: disk.hasRoomFor(ticket.repositoryId),
-        }),
-      );
-      if (outcome.kind === "granted") return outcome;
-      if (outcome.kind === "gone") return undefined;
-      const refusal = refusalOf(outcome, ticket.spec.binding);
-      if (refusal) throw refusal;
-      if (outcome.kind === "no-room") {
-        await timed(timings, "room", () => disk.require(ticket.repositoryId));
-        continue;
-      }
-      const isAside = outcome.kind !== "waiting";
-      await timed(timings, "wait", () => (isAside ? line.aside(signal) : line.turn(ticket.ticketId, signal)));
-    }
   }
 
   /** Makes the workspace what was asked for, and mints the lease. */
@@ -283,11 +262,5 @@ export class Granting {
     // nobody waits for it any more: it is free again, and where its files were changed, cleaned first
     if (!grant) await board.giveBack(ticket.ticketId, granted.key, placed ? "CLEANING" : unwanted);
     return grant && placed ? withDependencies(grant, placed) : grant;
-  }
-
-  #line(repositoryId: number): QueueLine {
-    const line = this.#lines.get(repositoryId) ?? new QueueLine();
-    this.#lines.set(repositoryId, line);
-    return line;
   }
 }

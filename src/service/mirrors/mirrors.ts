@@ -8,7 +8,8 @@
  * 3. What a revision named is remembered by the version of the refs that it was read at, which every fetch that changes
  *    them raises, whichever server made it.
  * 4. A mirror whose objects were written into is made anew before anything is made from it again.
- * 5. A failed fetch leaves the mirror READY with what it has; only a mirror that could not be made is FAILED.
+ * 5. What an upstream had from which the repository has moved is never taken for what the new one has.
+ * 6. A failed fetch leaves the mirror READY with what it has; only a mirror that could not be made is FAILED.
  */
 import { setImmediate as arrived, setTimeout as sleep } from "node:timers/promises";
 import { asFailure, Failure } from "../../domain/failure.js";
@@ -128,8 +129,9 @@ export class Mirrors {
   async known(repository: Repository, revision: string, maxStalenessMs: number): Promise<Wanted | undefined> {
     if (maxStalenessMs <= 0 && !fullCommit.test(revision)) return undefined;
     const mirror = await this.#deps.repositories.mirror(repository.id);
-    if (mirror?.state !== "READY" || !(await this.#isWhole(repository))) return undefined;
-    const fresh = maxStalenessMs > 0 && mirror.fetchAgeMs !== undefined && mirror.fetchAgeMs <= maxStalenessMs;
+    if (mirror?.state !== "READY" || mirror.fetchAgeMs === undefined) return undefined;
+    if (!(await this.#isWhole(repository))) return undefined;
+    const fresh = maxStalenessMs > 0 && mirror.fetchAgeMs <= maxStalenessMs;
     if (!fresh && !fullCommit.test(revision)) return undefined;
     try {
       return { mirror, resolved: await this.find(repository, mirror, revision) };
@@ -180,17 +182,20 @@ export class Mirrors {
     return refs !== undefined;
   }
 
-  async #bringUp(repository: Repository, wanted: readonly string[]): Promise<Mirror> {
+  async #bringUp(asked: Repository, wanted: readonly string[]): Promise<Mirror> {
     const { repositories, log, wake } = this.#deps;
+    // its upstream may have moved while this waited its turn
+    const repository = (await repositories.byId(asked.id)) ?? asked;
     const known = await repositories.mirror(repository.id);
     const isUsable = known?.state === "READY" && !this.#damaged.has(repository.id);
     const exists = isUsable && (await this.#isWhole(repository));
     const start = performance.now();
+    const stored = (refs: MirrorRefs) => this.#store(repository, refs, performance.now() - start);
+    let made: Mirror | undefined;
     try {
-      const made = exists ? undefined : await this.#make(repository);
+      made = exists ? undefined : await stored(await this.#make(repository));
       // a clone has branches and tags only
-      const refs = made && wanted.length === 0 ? made : await this.#refresh(repository, wanted);
-      const mirror = await this.#store(repository, refs, performance.now() - start);
+      const mirror = made && wanted.length === 0 ? made : await stored(await this.#refresh(repository, wanted));
       log.info(
         { repository: repository.name, made: !exists, ms: Math.round(performance.now() - start) },
         "mirror is up to date",
@@ -204,7 +209,7 @@ export class Mirrors {
         ? { cause: cause instanceof Error ? cause.message : undefined }
         : { err: cause ?? failure };
       log.warn({ repository: repository.name, reason, problem, ...detail }, "mirror could not be fetched");
-      if (!exists && failure.reason !== "DATABASE_UNAVAILABLE") {
+      if (!exists && !made && failure.reason !== "DATABASE_UNAVAILABLE") {
         await repositories.updateMirror(repository.id, {
           state: "FAILED",
           problem: failure.message,
@@ -265,6 +270,7 @@ export class Mirrors {
   async #store(repository: Repository, refs: MirrorRefs, fetchedMsAgo: number): Promise<Mirror> {
     const mirror = await this.#deps.repositories.updateMirror(repository.id, {
       state: "READY",
+      url: repository.url,
       problem: this.#problems.get(repository.id)?.problem ?? "",
       fetchedMsAgo,
       ...refs,

@@ -10,6 +10,8 @@ import { createHash } from "node:crypto";
 const at = { ctime: 0, mtime: 8, ino: 20, mode: 24, uid: 28, gid: 32, size: 36, id: 40, flags: 60, path: 62 } as const;
 const headerBytes = 12;
 const checksumBytes = 20;
+/** Bytes of all paths: in version 4, a path says how it differs from the last one. */
+const mostPathBytes = 256 * 1024 * 1024;
 const flag = { extended: 0x4000, stage: 0x3000, nameLength: 0x0fff, intent: 0x2000 } as const;
 
 /** What `lstat` told of a file when it was written. Times in milliseconds, computed as Node does. */
@@ -47,6 +49,7 @@ export class IndexFile {
     let position = headerBytes;
     const text = version < 4 ? bytes.toString("latin1") : "";
     let last = "";
+    let pathBytes = 0;
     for (let left = bytes.readUInt32BE(8); left > 0; left--) {
       if (position + at.path > end) throw new Error("truncated index");
       const flags = bytes.readUInt16BE(position + at.flags);
@@ -61,6 +64,8 @@ export class IndexFile {
       const stop = version < 4 && known < flag.nameLength ? begin + known : bytes.indexOf(0, begin);
       if (stop < 0 || stop >= end) throw new Error("truncated index");
       last = version < 4 ? text.slice(begin, stop) : kept + bytes.toString("latin1", begin, stop);
+      pathBytes += last.length;
+      if (pathBytes > mostPathBytes) throw new Error("an index with endless paths");
       paths.push(last);
       offsets.push(position);
       position = version === 4 ? stop + 1 : position + ((stop - position + 8) & ~7);

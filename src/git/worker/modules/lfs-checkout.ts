@@ -33,6 +33,7 @@ import { withStats } from "../index/index-writer.js";
 import type { TrustedIndex } from "../index/trusted-index.js";
 import { parseCommit } from "../objects/git-object.js";
 import { ObjectStore } from "../objects/object-store.js";
+import { isVouched } from "../workspace/working-tree.js";
 import { findLfsFiles, type LfsFile } from "./lfs-files.js";
 import { lfsPath } from "./lfs-store.js";
 
@@ -81,39 +82,20 @@ function placeAll(
   for (const file of files) {
     const path = toFsPath(`${root}/${file.path}`);
     const position = positions.get(file.path);
+    const now = lstatSync(path, { throwIfNoEntry: false });
     const isKept =
       known &&
       trusted &&
       position !== undefined &&
       known.id(position) === file.blob &&
-      isVouched(path, known, position, trusted.writtenMs, file.size);
+      now?.size === file.size &&
+      isVouched(now, known, position, trusted.writtenMs);
     if (!isKept) write(path, lfsPath(mirror, file.oid), file.executable);
     stats.set(file.path, statOf(path));
     keep(lfsPath(mirror, file.oid), lfsPath(git, file.oid), objectStorage);
   }
   const index = join(git, "index");
   replaceUnsynced(index, withStats(readFileSync(index), stats));
-}
-
-function isVouched(
-  path: string | Buffer,
-  index: IndexFile,
-  position: number,
-  writtenMs: number,
-  size: number,
-): boolean {
-  const now = lstatSync(path, { throwIfNoEntry: false });
-  const then = index.stat(position);
-  return (
-    now?.isFile() === true &&
-    now.nlink === 1 &&
-    now.size === size &&
-    now.size % 2 ** 32 === then.size &&
-    now.ino % 2 ** 32 === then.ino &&
-    now.mtimeMs === then.mtimeMs &&
-    now.ctimeMs === then.ctimeMs &&
-    Math.max(now.mtimeMs, now.ctimeMs) < writtenMs
-  );
 }
 
 /** A file of its own: a holder may write to it. */

@@ -128,7 +128,7 @@ function parseAttributes(text: string, macros: Map<string, boolean>, isTop: bool
     }
     const rule = parseRule(pattern);
     if (lfs === undefined || !rule || rule.negated || rule.directoriesOnly) continue;
-    rules.unshift({ lfs, matches: (name, relative) => rule.pattern.test(rule.anchored ? relative : name) });
+    rules.unshift({ lfs, matches: (name, relative) => rule.matches(rule.anchored ? relative : name) });
   }
   return rules;
 }

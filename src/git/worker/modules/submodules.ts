@@ -18,9 +18,9 @@ import { removeTree } from "../files/trash.js";
 import type { IndexFile } from "../index/index-file.js";
 import type { TrustedModule } from "../index/trusted-modules.js";
 import { readRefs } from "../mirror/refs.js";
+import { isSubmodule } from "../objects/git-object.js";
 import { checkOutAll } from "../workspace/checkout.js";
 import { makeGitDirectory, placeGitDirectory, quote, submoduleConfiguration } from "../workspace/git-directory.js";
-import { fileKind } from "../workspace/working-tree.js";
 import { placeLfsFiles } from "./lfs-checkout.js";
 
 const heads = "refs/heads/";
@@ -118,20 +118,16 @@ function makeRealDirectories(root: string, path: string): void {
 export function emptySubmodules(root: string, index: IndexFile): string {
   const aside = root + beside.modules;
   removeTree(aside);
-  if (!index.paths.some((_path, position) => isSubmodule(index, position))) return aside;
+  if (!index.paths.some((_path, position) => isSubmodule(index.mode(position)))) return aside;
   mkdirSync(aside);
   giveToHolder(aside);
   asHolder(() => moveAll(root, index, aside));
   return aside;
 }
 
-function isSubmodule(index: IndexFile, position: number): boolean {
-  return (index.mode(position) & fileKind.mask) === fileKind.submodule;
-}
-
 function moveAll(root: string, index: IndexFile, aside: string): void {
   for (const [position, path] of index.paths.entries()) {
-    if (!isSubmodule(index, position)) continue;
+    if (!isSubmodule(index.mode(position))) continue;
     const parts = path.split("/");
     let at = toBytePath(root);
     for (const part of parts) {

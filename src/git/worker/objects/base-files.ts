@@ -6,7 +6,6 @@
  */
 
 import type { IndexFile } from "../index/index-file.js";
-import { fileKind } from "../workspace/working-tree.js";
 import { Damaged, entryMode, parseTree, type TreeEntry } from "./git-object.js";
 import { diffTrees, type TreeDiff } from "./tree-diff.js";
 
@@ -84,8 +83,4 @@ export class BaseFiles {
     this.known ??= new Map(this.index.paths.map((path, position) => [path, position]));
     return this.known;
   }
-}
-
-export function isSubmodule(entry: TreeEntry): boolean {
-  return (entry.mode & fileKind.mask) === fileKind.submodule;
 }

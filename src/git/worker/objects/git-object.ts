@@ -20,6 +20,10 @@ export class Damaged extends Error {
 /** Modes of entries of a tree. */
 export const entryMode = { tree: 0o40000, file: 0o100644, executable: 0o100755, link: 0o120000, submodule: 0o160000 };
 
+export function isSubmodule(mode: number): boolean {
+  return (mode & 0o170000) === entryMode.submodule;
+}
+
 export interface TreeEntry {
   readonly mode: number;
   readonly id: string;

@@ -6,14 +6,21 @@
  */
 
 import { type Inside, TooLarge } from "../files/inside.js";
-import { type BaseFiles, isSubmodule } from "../objects/base-files.js";
-import { entryMode, objectId, type TreeEntry } from "../objects/git-object.js";
+import type { BaseFiles } from "../objects/base-files.js";
+import { entryMode, isSubmodule, objectId, type TreeEntry } from "../objects/git-object.js";
 import { type Candidate, findConverted } from "../workspace/conversion.js";
 import type { Comparison } from "../workspace/working-tree.js";
 import type { UntrackedWalk } from "./untracked.js";
 
 /** Bytes of a file that are compared; a larger one counts as changed. */
 const mostCompared = 256 * 1024 * 1024;
+/** Bytes of all files that are converted for it: each is written once. */
+const mostConverted = 4 * 1024 ** 3;
+
+/** Bytes of all files that are compared; beyond, they count as changed. */
+export class CompareBudget {
+  bytes = 16 * 1024 ** 3;
+}
 
 export type Change = "changed" | "gone" | "untracked";
 
@@ -37,10 +44,11 @@ export async function findChanges(
   const changes = new Map<string, Change>();
   const special: string[] = [];
   const differing: string[] = [];
+  const budget = new CompareBudget();
 
   /** Compares what is at a path with what the commit has there. */
   const compare = (path: string, was: TreeEntry): void => {
-    const now = currentEntry(inside, path);
+    const now = currentEntry(inside, path, budget);
     if (now === undefined) {
       changes.set(path, "gone");
       const stat = inside.stat(path);
@@ -56,15 +64,15 @@ export async function findChanges(
   for (const position of looked) {
     const path = base.index.paths[position] as string;
     const was = base.entry(path);
-    if (was && isSubmodule(was)) {
+    if (was && isSubmodule(was.mode)) {
       // a file in a submodule's place is no part of the submodule
-      if (currentEntry(inside, path)) changes.set(path, "changed");
+      if (currentEntry(inside, path, budget)) changes.set(path, "changed");
     } else if (was) compare(path, was);
     else if (!missing.has(position)) walk.offer(path);
   }
   if (removed.size + changed.size > 0) {
     for (const [position, path] of base.index.paths.entries()) {
-      if (looked.has(position) || isSubmodule(base.indexed(position))) continue;
+      if (looked.has(position) || isSubmodule(base.index.mode(position))) continue;
       if (changed.has(path)) changes.set(path, "changed");
       else if (removed.has(path)) walk.offer(path);
     }
@@ -72,13 +80,13 @@ export async function findChanges(
   const met = new Set<string>();
   for (const path of walk.files) {
     const was = added.get(path);
-    if (was && !isSubmodule(was)) {
+    if (was && !isSubmodule(was.mode)) {
       met.add(path);
       compare(path, was);
     } else changes.set(path, "untracked");
   }
   for (const [path, was] of added) {
-    if (!met.has(path) && !isSubmodule(was)) changes.set(path, "gone");
+    if (!met.has(path) && !isSubmodule(was.mode)) changes.set(path, "gone");
   }
   const converted = await findConverted(readAll(inside, differing), base, readBlob, work);
   for (const path of differing) {
@@ -87,8 +95,8 @@ export async function findChanges(
   return { changes, special };
 }
 
-/** What a file or symlink would be in a tree; undefined if there is neither. */
-export function currentEntry(inside: Inside, path: string): TreeEntry | undefined {
+/** What a file or symlink would be in a tree, without id if it is not compared; undefined if there is neither. */
+export function currentEntry(inside: Inside, path: string, budget: CompareBudget): TreeEntry | undefined {
   const stat = inside.stat(path);
   if (stat?.isSymbolicLink()) {
     const target = inside.readLink(path);
@@ -97,7 +105,8 @@ export function currentEntry(inside: Inside, path: string): TreeEntry | undefine
   if (!stat?.isFile()) return undefined;
   const mode = stat.mode & 0o100 ? entryMode.executable : entryMode.file;
   try {
-    const read = inside.read(path, mostCompared);
+    const read = inside.read(path, Math.min(mostCompared, budget.bytes));
+    budget.bytes -= read?.bytes.length ?? 0;
     return read && { mode, id: objectId("blob", read.bytes) };
   } catch (error) {
     if (error instanceof TooLarge) return { mode, id: "" };
@@ -106,10 +115,13 @@ export function currentEntry(inside: Inside, path: string): TreeEntry | undefine
 }
 
 function* readAll(inside: Inside, paths: readonly string[]): Generator<Candidate> {
+  let left = mostConverted;
   for (const path of paths) {
+    const most = Math.min(mostCompared, left);
     const stat = inside.stat(path);
-    if (!stat?.isFile() || stat.size > mostCompared) continue;
-    const read = inside.read(path, mostCompared);
+    if (!stat?.isFile() || stat.size > most) continue;
+    const read = inside.read(path, stat.size);
+    left -= read?.bytes.length ?? 0;
     if (read) yield { path, bytes: read.bytes };
   }
 }

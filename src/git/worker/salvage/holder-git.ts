@@ -29,7 +29,7 @@ const foreignFormat = /\bobjectformat[ \t]*=[ \t]*(?!"?sha1"?[ \t]*(?:[#;\r\n]|$
 /** What is read of all the `.git` of a workspace at most. */
 export class GitBudget {
   files = 200_000;
-  bytes = 1024 ** 3;
+  bytes = 512 * 1024 ** 2;
 }
 
 /** Why an object is wanted. In the order in which they are saved. */

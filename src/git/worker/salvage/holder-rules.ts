@@ -11,13 +11,14 @@ import { type Inside, TooLarge } from "../files/inside.js";
 import { type IgnoreRules, rulesName } from "./ignore-rules.js";
 
 const mostBytes = 1024 ** 2;
-/** A pattern with more is tried for too long on a name made for it; a file that has one is not believed. */
-const mostStars = 3;
+/** Lines of all files; each may be tried on every file. Those of a file that has more are not believed. */
+const mostLines = 20_000;
 
 export class HolderRules {
   private readonly inside: Inside;
   private readonly commit: IgnoreRules;
   private own: IgnoreRules | undefined;
+  private lines = 0;
 
   constructor(inside: Inside, commit: IgnoreRules) {
     this.inside = inside;
@@ -28,7 +29,8 @@ export class HolderRules {
   look(path: string): void {
     const text = this.read(path);
     if (text === undefined) return;
-    if (text.split("\n").some((line) => (line.match(/\*+/g)?.length ?? 0) > mostStars)) return;
+    this.lines += text.split("\n").length;
+    if (this.lines > mostLines) return;
     this.own ??= this.commit.copy();
     this.own.add(path.slice(0, Math.max(path.length - rulesName.length - 1, 0)), text);
   }

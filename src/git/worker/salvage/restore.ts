@@ -20,8 +20,7 @@ import { removeTree } from "../files/trash.js";
 import { IndexFile } from "../index/index-file.js";
 import { formatIndexFile, type WrittenEntry } from "../index/index-writer.js";
 import { indexPath } from "../index/trusted-index.js";
-import { isSubmodule } from "../objects/base-files.js";
-import { entryMode, parseCommit, type TreeEntry } from "../objects/git-object.js";
+import { entryMode, isSubmodule, parseCommit, type TreeEntry } from "../objects/git-object.js";
 import { Copied, History, LimitedPack } from "../objects/history.js";
 import { ObjectStore, readFrom } from "../objects/object-store.js";
 import { PackWriter } from "../objects/pack-writer.js";
@@ -151,7 +150,7 @@ class Restoration {
   private remove(files: ReadonlyMap<string, TreeEntry>): void {
     removeFiles(
       this.path,
-      [...files].flatMap(([path, entry]) => (isSubmodule(entry) ? [] : [path])),
+      [...files].flatMap(([path, entry]) => (isSubmodule(entry.mode) ? [] : [path])),
     );
   }
 
@@ -160,7 +159,7 @@ class Restoration {
     const { removed, added, changed } = this.diff(from, to);
     this.remove(removed);
     this.remove(changed);
-    const submodules = [...removed].flatMap(([path, entry]) => (isSubmodule(entry) ? [`${path}/`] : []));
+    const submodules = [...removed].flatMap(([path, entry]) => (isSubmodule(entry.mode) ? [`${path}/`] : []));
     for (const [path, entry] of [...changed, ...added]) {
       // files of a submodule stand in the salvage where the commit names it, and some are there already
       if (submodules.some((prefix) => path.startsWith(prefix))) this.remove(new Map([[path, entry]]));

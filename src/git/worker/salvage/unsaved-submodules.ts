@@ -16,7 +16,7 @@ import { BaseFiles } from "../objects/base-files.js";
 import { Damaged, parseCommit } from "../objects/git-object.js";
 import { ObjectStore } from "../objects/object-store.js";
 import { compareWorkingTree, restoreModes } from "../workspace/working-tree.js";
-import { currentEntry } from "./changed-files.js";
+import { CompareBudget, currentEntry } from "./changed-files.js";
 import { HolderRules } from "./holder-rules.js";
 import { IgnoreRules, isRulesFile } from "./ignore-rules.js";
 import type { NestedRepository } from "./nested-repositories.js";
@@ -43,6 +43,7 @@ export class UnsavedSubmodules {
   readonly strangers: readonly string[];
   private readonly places: readonly Place[];
   private readonly restores: (() => void)[] = [];
+  private readonly budget = new CompareBudget();
 
   constructor(
     inside: Inside,
@@ -85,7 +86,7 @@ export class UnsavedSubmodules {
     try {
       for (const position of comparison.altered) {
         const file = `${path}/${index.paths[position]}`;
-        const now = currentEntry(inside, file);
+        const now = currentEntry(inside, file, this.budget);
         const id = index.id(position);
         const isSame = now?.id === id || isLfsContent(inside, file, store.read(id, "blob"), module.mirror);
         if (now && (!isSame || now.mode !== index.mode(position))) this.changed.push(file);

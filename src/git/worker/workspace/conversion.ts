@@ -53,7 +53,8 @@ export async function findConverted(
           .then(String, () => undefined)
           .then((made) => {
             unlinkSync(copy);
-            if (made !== undefined) rmSync(join(work, ".git", "objects", made.slice(0, 2), made.slice(2)));
+            if (made !== undefined)
+              rmSync(join(work, ".git", "objects", made.slice(0, 2), made.slice(2)), { force: true });
             return made;
           });
       });

@@ -12,7 +12,8 @@ import { createHash } from "node:crypto";
 import { chmodSync, lstatSync, readdirSync, readFileSync, readlinkSync, type Stats } from "node:fs";
 import { dirname } from "node:path";
 import { toBytePath, toFsPath } from "../files/byte-path.js";
-import type { IndexFile } from "../index/index-file.js";
+import type { IndexFile, IndexStat } from "../index/index-file.js";
+import { isSubmodule } from "../objects/git-object.js";
 
 const quietly = { throwIfNoEntry: false } as const;
 
@@ -20,7 +21,7 @@ const quietly = { throwIfNoEntry: false } as const;
 const mostCompared = 1024 ** 3;
 
 /** File kinds in git's modes. */
-export const fileKind = { mask: 0o170000, symlink: 0o120000, submodule: 0o160000 } as const;
+export const fileKind = { mask: 0o170000, symlink: 0o120000 } as const;
 
 export interface Comparison {
   /** Topmost byte paths that are not in the index: files of any kind, and directories with all below. */
@@ -90,7 +91,7 @@ export function compareWorkingTree(root: string, index: IndexFile, trustedMs: nu
       last = path.slice(0, Math.max(slash, 0));
       directory = enter(last);
     }
-    if (isSubmodule(index, position)) {
+    if (isSubmodule(index.mode(position))) {
       if (!enter(path)) missingSubmodules.push(path);
       continue;
     }
@@ -164,10 +165,6 @@ export function restoreModes(root: string, odd: readonly OddDirectory[]): void {
   }
 }
 
-function isSubmodule(index: IndexFile, position: number): boolean {
-  return (index.mode(position) & fileKind.mask) === fileKind.submodule;
-}
-
 /** Invariants 2 and 3. */
 function isUntouched(
   path: string | Buffer,
@@ -177,7 +174,21 @@ function isUntouched(
   trustedMs: number,
 ): boolean {
   const then = index.stat(position);
-  const mode = index.mode(position);
+  if (!hasStat(now, then, index.mode(position))) return false;
+  return isBefore(then, trustedMs) || hasContent(path, now, index.id(position));
+}
+
+/** Whether the trusted index vouches for a file by its stat alone. */
+export function isVouched(now: Stats, index: IndexFile, position: number, trustedMs: number): boolean {
+  const then = index.stat(position);
+  return hasStat(now, then, index.mode(position)) && isBefore(then, trustedMs);
+}
+
+function isBefore(then: IndexStat, trustedMs: number): boolean {
+  return Math.max(then.ctimeMs, then.mtimeMs) < trustedMs;
+}
+
+function hasStat(now: Stats, then: IndexStat, mode: number): boolean {
   const sameKind =
     (mode & fileKind.mask) === fileKind.symlink ? now.isSymbolicLink() : now.isFile() && sameExecutable(now, mode);
   return (
@@ -188,8 +199,7 @@ function isUntouched(
     now.ino % 2 ** 32 === then.ino &&
     now.size % 2 ** 32 === then.size &&
     now.uid === then.uid &&
-    now.gid === then.gid &&
-    (Math.max(then.ctimeMs, then.mtimeMs) < trustedMs || hasContent(path, now, index.id(position)))
+    now.gid === then.gid
   );
 }
 

@@ -124,24 +124,6 @@ test("G6 a place with a request id is kept for 30 s after its server died, and b
   expect((await store.tickets.read(kept)).kind).toBe("gone");
 });
 
-test("G3 a request id is kept for 24 h after its lease has ended, and answers that end", async () => {
-  const { store, sql } = fixture;
-  const ticketId = await openTicket(fixture, store, "old");
-  const granted = await grant(store, ticketId);
-  if (granted.kind !== "granted") throw new Error(granted.kind);
-  const wanted = { commit, head: "refs/heads/main", refsVersion: 1n, timings: [] };
-  await store.tickets.activate({ ticketId, key: granted.key, ...wanted, source: "CREATED" });
-  await store.leases.end(granted.key, "RELEASED", "CLEAN");
-  // even if nothing else is kept
-  const houseKeptAfter = async (hours: number) => {
-    await sql`update leases set end_time = now() - make_interval(mins => ${hours * 60}::int)`;
-    await store.work.keepHouse(1);
-    return (await store.tickets.read(ticketId)).kind;
-  };
-  expect(await houseKeptAfter(23.9)).toBe("leased");
-  expect(await houseKeptAfter(24.1)).toBe("gone");
-});
-
 test("G6 a ticket that nobody attends is not granted, and a grant that nobody attends mints no lease", async () => {
   const { store } = fixture;
   await makeIdle(fixture, 1);

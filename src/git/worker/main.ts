@@ -71,7 +71,8 @@ function send(message: WorkerMessage): void {
   process.send?.(message, undefined, undefined, () => {});
 }
 
-new Worker(new URL("./lifeline.js", import.meta.url), { name: "lifeline" }).unref();
+// it keeps this process alive until it ends it: a process whose channel is closed would leave by itself, and its home behind
+new Worker(new URL("./lifeline.js", import.meta.url), { name: "lifeline" });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 
 process.on("message", (message: CallMessage) => {
